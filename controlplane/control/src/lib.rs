@@ -1,0 +1,1 @@
+//! Turns policy and facts into snapshots; the admin address

@@ -1,0 +1,77 @@
+//! One writer, many readers, one pointer: how a snapshot reaches the threads.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use arc_swap::{ArcSwap, Cache};
+
+use crate::Snapshot;
+
+/// The writing end, held by the control plane.
+///
+/// It keeps each replaced snapshot until every reader has loaded a newer one, so that a large table is freed here and
+/// never on a worker.
+#[derive(Debug)]
+pub struct Publisher {
+    current: Arc<ArcSwap<Snapshot>>,
+    seen: Vec<Arc<AtomicU64>>,
+    retired: Vec<Arc<Snapshot>>,
+}
+
+/// A reading end, one per thread.
+#[derive(Debug)]
+pub struct Reader {
+    cache: Cache<Arc<ArcSwap<Snapshot>>, Arc<Snapshot>>,
+    seen: Arc<AtomicU64>,
+}
+
+impl Publisher {
+    /// Starts with a first snapshot.
+    #[must_use]
+    pub fn new(first: Snapshot) -> Self {
+        Self { current: Arc::new(ArcSwap::from_pointee(first)), seen: Vec::new(), retired: Vec::new() }
+    }
+
+    /// A new reading end.
+    pub fn reader(&mut self) -> Reader {
+        let seen = Arc::new(AtomicU64::new(0));
+        self.seen.push(Arc::clone(&seen));
+        Reader { cache: Cache::new(Arc::clone(&self.current)), seen }
+    }
+
+    /// The snapshot in force.
+    #[must_use]
+    pub fn current(&self) -> Arc<Snapshot> {
+        self.current.load_full()
+    }
+
+    /// Puts a snapshot in force, one generation above the present one, and frees those no reader can still hold.
+    pub fn publish(&mut self, mut next: Snapshot) -> u64 {
+        let generation = self.current().generation + 1;
+        next.generation = generation;
+        self.retired.push(self.current.swap(Arc::new(next)));
+        self.release_retired();
+        generation
+    }
+
+    /// Frees replaced snapshots that every reader has left behind.
+    pub fn release_retired(&mut self) {
+        let oldest = self.seen.iter().map(|seen| seen.load(Ordering::Acquire)).min().unwrap_or(u64::MAX);
+        self.retired.retain(|snapshot| snapshot.generation >= oldest);
+    }
+
+    /// Number of replaced snapshots still kept.
+    #[must_use]
+    pub fn retired(&self) -> usize {
+        self.retired.len()
+    }
+}
+
+impl Reader {
+    /// The snapshot in force; called once per wake.
+    pub fn load(&mut self) -> &Snapshot {
+        let snapshot = self.cache.load();
+        self.seen.store(snapshot.generation, Ordering::Release);
+        snapshot
+    }
+}

@@ -1,0 +1,1 @@
+//! Packets: RTP, SRTP, latching, flows, quality

@@ -1,0 +1,1 @@
+//! The shell of the data plane: sockets, threads, TLS, clocks

@@ -1,0 +1,1 @@
+//! Signalling text: framing, index, lossless edits, SDP, transactions

@@ -1,0 +1,1 @@
+//! The ticket's bytes: TLV codec, text form, key derivation, MAC, issue and check

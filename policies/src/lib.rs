@@ -1,0 +1,1 @@
+//! What an operator may say: one TOML file, checked whole

@@ -1,0 +1,1 @@
+//! Call agents, the impairing relay and certificates for demo, tests and bench

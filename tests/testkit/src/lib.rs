@@ -1,0 +1,1 @@
+//! The test bed: trapezoid, virtual clock, seeded network, vector runner
