@@ -1,0 +1,112 @@
+//! From, To, Contact, Route: a URI with a display name and parameters (RFC 3261 §20.10).
+
+use crate::scan::{find_outside, param, params, trim};
+use crate::uri::SipUri;
+
+/// A `name-addr` or `addr-spec` with header parameters, borrowed from its text.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct NameAddr<'t> {
+    /// Display name with its quotes, trimmed; empty if none.
+    pub display: &'t [u8],
+    /// The URI between the angle brackets, or up to the first `;` without them.
+    pub uri: &'t [u8],
+    /// Header parameters with their leading `;`.
+    pub params: &'t [u8],
+}
+
+impl<'t> NameAddr<'t> {
+    /// Splits one value; `None` if the brackets do not close or there is no URI.
+    #[must_use]
+    pub fn parse(text: &'t [u8]) -> Option<Self> {
+        let text = trim(text);
+        let found = match find_outside(text, b'<') {
+            Some(open) => {
+                let rest = text.get(open + 1..)?;
+                let close = rest.iter().position(|byte| *byte == b'>')?;
+                Self {
+                    display: trim(text.get(..open)?),
+                    uri: rest.get(..close)?,
+                    params: trim(rest.get(close + 1..)?),
+                }
+            }
+            None => {
+                let end = text.iter().position(|byte| *byte == b';').unwrap_or(text.len());
+                Self {
+                    display: b"",
+                    uri: trim(text.get(..end)?),
+                    params: trim(text.get(end..)?),
+                }
+            }
+        };
+        let has_scheme = found
+            .uri
+            .iter()
+            .position(|byte| *byte == b':')
+            .is_some_and(|colon| colon > 0);
+        let params_begin_well = matches!(found.params, [] | [b';', ..]);
+        (has_scheme && params_begin_well).then_some(found)
+    }
+
+    /// The `tag` parameter.
+    #[must_use]
+    pub fn tag(&self) -> Option<&'t [u8]> {
+        param(self.params, "tag").filter(|tag| !tag.is_empty())
+    }
+
+    /// The URI as a SIP URI, if it is one.
+    #[must_use]
+    pub fn sip_uri(&self) -> Option<SipUri<'t>> {
+        SipUri::parse(self.uri)
+    }
+
+    /// The same party at another host and without a tag, for the other leg. A URI that is not SIP keeps its text.
+    #[must_use]
+    pub fn at_host(&self, host: &str) -> Vec<u8> {
+        let mut out = Vec::with_capacity(self.display.len() + self.uri.len() + host.len() + 8);
+        if !self.display.is_empty() {
+            out.extend_from_slice(self.display);
+            out.push(b' ');
+        }
+        out.push(b'<');
+        match self.sip_uri() {
+            Some(uri) => out.extend_from_slice(&uri.at_host(host)),
+            None => out.extend_from_slice(self.uri),
+        }
+        out.push(b'>');
+        for (name, value) in params(self.params).filter(|(name, _)| !name.eq_ignore_ascii_case(b"tag")) {
+            out.push(b';');
+            out.extend_from_slice(name);
+            if !value.is_empty() {
+                out.push(b'=');
+                out.extend_from_slice(value);
+            }
+        }
+        out
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn display_uri_and_tag_are_split() {
+        let from = NameAddr::parse(br#""A, \"B\" <c>" <sip:a@h;x>;tag=88 ;y"#).unwrap();
+        assert_eq!(from.uri, b"sip:a@h;x");
+        assert_eq!(from.tag(), Some(&b"88"[..]));
+        assert_eq!(from.at_host("z.example"), br#""A, \"B\" <c>" <sip:a@z.example;x>;y"#);
+    }
+
+    #[test]
+    fn an_addr_spec_gives_its_parameters_to_the_header() {
+        let to = NameAddr::parse(b"sip:a@h;tag=1").unwrap();
+        assert_eq!((to.uri, to.tag()), (&b"sip:a@h"[..], Some(&b"1"[..])));
+    }
+
+    #[test]
+    fn unclosed_brackets_and_missing_schemes_are_none() {
+        for bad in [&b"<sip:a@h"[..], b"", b"Alice", b"<>", b"<sip:a@h> x"] {
+            assert_eq!(NameAddr::parse(bad), None, "{bad:?}");
+        }
+    }
+}

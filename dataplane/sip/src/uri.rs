@@ -1,0 +1,121 @@
+//! SIP URIs, as far as the edge looks into them (RFC 3261 §19.1).
+
+use crate::scan::{host_port, param};
+
+/// The parts of a `sip:` or `sips:` URI, borrowed from its text.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct SipUri<'t> {
+    /// `sip` or `sips`, as written.
+    pub scheme: &'t [u8],
+    /// The user part before `@`, escapes and user parameters included; `None` without `@`.
+    pub user: Option<&'t [u8]>,
+    /// Host, brackets of an IPv6 address included.
+    pub host: &'t [u8],
+    /// Port, if written.
+    pub port: Option<u16>,
+    /// Parameters with their leading `;`, without the `?headers`.
+    pub params: &'t [u8],
+}
+
+impl<'t> SipUri<'t> {
+    /// Splits a URI; `None` if it is not a SIP URI or its host or port is malformed.
+    #[must_use]
+    pub fn parse(text: &'t [u8]) -> Option<Self> {
+        let colon = text.iter().position(|byte| *byte == b':')?;
+        let (scheme, rest) = (text.get(..colon)?, text.get(colon + 1..)?);
+        if !scheme.eq_ignore_ascii_case(b"sip") && !scheme.eq_ignore_ascii_case(b"sips") {
+            return None;
+        }
+        if rest
+            .iter()
+            .any(|byte| matches!(byte, b' ' | b'\t' | b'\r' | b'\n' | b'<' | b'>'))
+        {
+            return None;
+        }
+        let (user, rest) = match rest.iter().position(|byte| *byte == b'@') {
+            Some(at) => (Some(rest.get(..at)?), rest.get(at + 1..)?),
+            None => (None, rest),
+        };
+        let rest = rest.split(|byte| *byte == b'?').next()?;
+        let params_at = rest.iter().position(|byte| *byte == b';').unwrap_or(rest.len());
+        let (authority, params) = rest.split_at_checked(params_at)?;
+        let (host, port) = host_port(authority)?;
+        Some(Self {
+            scheme,
+            user,
+            host,
+            port,
+            params,
+        })
+    }
+
+    /// The value of a URI parameter.
+    #[must_use]
+    pub fn param(&self, name: &str) -> Option<&'t [u8]> {
+        param(self.params, name)
+    }
+
+    /// The host without brackets, as an IP address if it is one.
+    #[must_use]
+    pub fn ip(&self) -> Option<std::net::IpAddr> {
+        let text = std::str::from_utf8(self.host).ok()?;
+        text.trim_start_matches('[').trim_end_matches(']').parse().ok()
+    }
+
+    /// The same user at another host: no port, and of the parameters only those that describe the user.
+    #[must_use]
+    pub fn at_host(&self, host: &str) -> Vec<u8> {
+        let mut out = self.scheme.to_ascii_lowercase();
+        out.push(b':');
+        if let Some(user) = self.user {
+            out.extend_from_slice(user);
+            out.push(b'@');
+        }
+        out.extend_from_slice(host.as_bytes());
+        for (name, value) in crate::scan::params(self.params) {
+            if [&b"transport"[..], b"maddr", b"ttl", b"lr", b"received"]
+                .iter()
+                .any(|drop| name.eq_ignore_ascii_case(drop))
+            {
+                continue;
+            }
+            out.push(b';');
+            out.extend_from_slice(name);
+            if !value.is_empty() {
+                out.push(b'=');
+                out.extend_from_slice(value);
+            }
+        }
+        out
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_full_uri_comes_apart() {
+        let uri = SipUri::parse(b"sip:+14085551234;x=1@[2001:db8::1]:5061;transport=tls;user=phone?a=b").unwrap();
+        assert_eq!(uri.user, Some(&b"+14085551234;x=1"[..]));
+        assert_eq!(uri.port, Some(5061));
+        assert_eq!(uri.param("transport"), Some(&b"tls"[..]));
+        assert_eq!(uri.ip(), Some("2001:db8::1".parse().unwrap()));
+        assert_eq!(uri.at_host("a.example"), b"sip:+14085551234;x=1@a.example;user=phone");
+    }
+
+    #[test]
+    fn other_schemes_and_broken_hosts_are_none() {
+        for bad in [
+            &b"tel:+1408"[..],
+            b"sip:",
+            b"sip:a@",
+            b"sip:a@h:99999",
+            b"sip:a@h i",
+            b"http://x",
+            b"",
+        ] {
+            assert_eq!(SipUri::parse(bad), None, "{bad:?}");
+        }
+    }
+}
