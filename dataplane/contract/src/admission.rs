@@ -21,6 +21,9 @@ pub struct Limits {
 
 impl Default for Limits {
     fn default() -> Self {
-        Self { max_calls: 2_000, calls_per_second_per_peer: 100 }
+        Self {
+            max_calls: 2_000,
+            calls_per_second_per_peer: 100,
+        }
     }
 }

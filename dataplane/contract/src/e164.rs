@@ -25,12 +25,19 @@ impl E164 {
     /// # Errors
     /// [`InvalidE164`] for any other text.
     pub fn parse(text: &[u8]) -> Result<Self, InvalidE164> {
-        let [b'+', digits @ ..] = text else { return Err(InvalidE164) };
+        let [b'+', digits @ ..] = text else {
+            return Err(InvalidE164);
+        };
         if digits.is_empty() || digits.len() > Self::MAX_DIGITS || !digits.iter().all(u8::is_ascii_digit) {
             return Err(InvalidE164);
         }
-        let value = digits.iter().fold(0u64, |sum, digit| sum * 10 + u64::from(digit - b'0'));
-        Ok(Self { digits: digits.len() as u8, value })
+        let value = digits
+            .iter()
+            .fold(0u64, |sum, digit| sum * 10 + u64::from(digit - b'0'));
+        Ok(Self {
+            digits: digits.len() as u8,
+            value,
+        })
     }
 
     /// Number of digits, 1 to 15.
@@ -46,7 +53,10 @@ impl E164 {
             return None;
         }
         let value = self.value / 10u64.pow((self.digits() - digits) as u32);
-        Some(Self { digits: digits as u8, value })
+        Some(Self {
+            digits: digits as u8,
+            value,
+        })
     }
 }
 

@@ -5,6 +5,7 @@
 #![forbid(unsafe_code)]
 
 mod admission;
+pub mod counters;
 mod e164;
 mod media;
 mod nat;

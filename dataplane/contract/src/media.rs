@@ -72,7 +72,10 @@ impl FromStr for SrtpSuite {
     type Err = UnknownSuite;
 
     fn from_str(text: &str) -> Result<Self, UnknownSuite> {
-        Self::ALL.into_iter().find(|suite| suite.name().eq_ignore_ascii_case(text)).ok_or(UnknownSuite)
+        Self::ALL
+            .into_iter()
+            .find(|suite| suite.name().eq_ignore_ascii_case(text))
+            .ok_or(UnknownSuite)
     }
 }
 

@@ -119,7 +119,10 @@ impl WireAddr {
     /// An address that is told as it is bound.
     #[must_use]
     pub const fn plain(address: SocketAddr) -> Self {
-        Self { bound: address, advertised: address }
+        Self {
+            bound: address,
+            advertised: address,
+        }
     }
 
     /// Whether `ip` is of the same family as the bound address.

@@ -29,14 +29,21 @@ impl Publisher {
     /// Starts with a first snapshot.
     #[must_use]
     pub fn new(first: Snapshot) -> Self {
-        Self { current: Arc::new(ArcSwap::from_pointee(first)), seen: Vec::new(), retired: Vec::new() }
+        Self {
+            current: Arc::new(ArcSwap::from_pointee(first)),
+            seen: Vec::new(),
+            retired: Vec::new(),
+        }
     }
 
     /// A new reading end.
     pub fn reader(&mut self) -> Reader {
         let seen = Arc::new(AtomicU64::new(0));
         self.seen.push(Arc::clone(&seen));
-        Reader { cache: Cache::new(Arc::clone(&self.current)), seen }
+        Reader {
+            cache: Cache::new(Arc::clone(&self.current)),
+            seen,
+        }
     }
 
     /// The snapshot in force.
@@ -56,7 +63,12 @@ impl Publisher {
 
     /// Frees replaced snapshots that every reader has left behind.
     pub fn release_retired(&mut self) {
-        let oldest = self.seen.iter().map(|seen| seen.load(Ordering::Acquire)).min().unwrap_or(u64::MAX);
+        let oldest = self
+            .seen
+            .iter()
+            .map(|seen| seen.load(Ordering::Acquire))
+            .min()
+            .unwrap_or(u64::MAX);
         self.retired.retain(|snapshot| snapshot.generation >= oldest);
     }
 

@@ -163,7 +163,11 @@ impl DirectionQuality {
     /// Lost over expected, 0 to 1.
     #[must_use]
     pub fn loss_ratio(&self) -> f64 {
-        if self.expected == 0 { 0.0 } else { self.lost as f64 / self.expected as f64 }
+        if self.expected == 0 {
+            0.0
+        } else {
+            self.lost as f64 / self.expected as f64
+        }
     }
 }
 

@@ -96,7 +96,9 @@ impl RouteTable {
     /// The addresses of a peer's edge by its domain, from any route that names it.
     #[must_use]
     pub fn targets_of(&self, domain: &str) -> Option<&[SocketAddr]> {
-        self.iter().find(|route| route.domain == domain).map(|route| route.targets.as_slice())
+        self.iter()
+            .find(|route| route.domain == domain)
+            .map(|route| route.targets.as_slice())
     }
 
     /// Every route, in no order.
@@ -127,7 +129,13 @@ mod tests {
         for pattern in ["*", "+1*", "+1408*", "+14085551234"] {
             table.insert(pattern.parse().unwrap(), route(pattern, None));
         }
-        let found = |number: &str| table.lookup(number.parse().unwrap(), Duration::ZERO).unwrap().domain.clone();
+        let found = |number: &str| {
+            table
+                .lookup(number.parse().unwrap(), Duration::ZERO)
+                .unwrap()
+                .domain
+                .clone()
+        };
         assert_eq!(found("+14085551234"), "+14085551234");
         assert_eq!(found("+14085551235"), "+1408*");
         assert_eq!(found("+12125551234"), "+1*");
@@ -144,6 +152,11 @@ mod tests {
     }
 
     fn route(domain: &str, expires: Option<Duration>) -> Arc<Route> {
-        Arc::new(Route { domain: domain.into(), targets: vec![], ticket: None, expires })
+        Arc::new(Route {
+            domain: domain.into(),
+            targets: vec![],
+            ticket: None,
+            expires,
+        })
     }
 }

@@ -5,8 +5,8 @@ use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 
 use crate::{
-    Admission, DeniedTickets, E164, FallbackSettings, Keyring, Limits, MacCoverage, MediaPolicy, PeerPolicy, RouteTable,
-    TicketHeader, Transport,
+    Admission, DeniedTickets, E164, FallbackSettings, Keyring, Limits, MacCoverage, MediaPolicy, PeerPolicy,
+    RouteTable, TicketHeader, Transport,
 };
 
 /// Everything new transactions are judged by. A call in progress keeps what it copied.

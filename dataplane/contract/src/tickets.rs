@@ -223,7 +223,11 @@ mod tests {
     fn a_key_verifies_from_not_before_until_accept_until_unless_revoked() {
         let mut ring = Keyring::default();
         ring.add(key(1)).unwrap();
-        ring.add(TicketKey { state: KeyState::Revoked, ..key(2) }).unwrap();
+        ring.add(TicketKey {
+            state: KeyState::Revoked,
+            ..key(2)
+        })
+        .unwrap();
         let at = |epoch, seconds| ring.verifying(epoch, Duration::from_secs(seconds)).is_some();
         assert!(!at(1, 99) && at(1, 100) && at(1, 199) && !at(1, 200));
         assert!(!at(2, 150) && !at(3, 150));

@@ -18,6 +18,9 @@ impl Now {
     /// The moment `by` later on both clocks.
     #[must_use]
     pub fn plus(self, by: Duration) -> Self {
-        Self { instant: self.instant + by, unix: self.unix + by }
+        Self {
+            instant: self.instant + by,
+            unix: self.unix + by,
+        }
     }
 }

@@ -1,0 +1,159 @@
+//! What is rewritten in which direction (edge.md 4): identities, Contact, and headers that would show the inside.
+
+use std::net::IpAddr;
+
+use tollgate_sip::edit::Rewrite;
+use tollgate_sip::{Header, Method, NameAddr, SipMessage, SipUri, split_commas};
+
+/// What the outside must not see, and what it sees instead.
+#[derive(Clone, Debug)]
+pub(crate) struct Hiding {
+    pub(crate) domain: String,
+    pub(crate) inside_addresses: Vec<String>,
+}
+
+impl Hiding {
+    pub(crate) fn new(domain: &str, inside: impl IntoIterator<Item = IpAddr>) -> Self {
+        let mut inside_addresses: Vec<String> = inside.into_iter().map(|ip| ip.to_string()).collect();
+        inside_addresses.sort();
+        inside_addresses.dedup();
+        Self { domain: domain.to_owned(), inside_addresses }
+    }
+
+    /// Removes what speaks of the inside from a message that goes outward: software names, hop-by-hop remarks, and any
+    /// field with an inside address; identities get our domain as host.
+    pub(crate) fn apply(&self, rewrite: &mut Rewrite<'_>) {
+        rewrite.map(|header, value| is_identity(header).then(|| self.identities(value)).flatten());
+        rewrite.remove_where(|header, value| masks(header) || (!is_ours(header) && self.shows_inside(value)));
+    }
+
+    fn identities(&self, value: &[u8]) -> Option<Vec<u8>> {
+        let shown: Vec<Vec<u8>> = split_commas(value)
+            .map(|one| match NameAddr::parse(one) {
+                Some(name) if name.sip_uri().is_some_and(|uri| self.is_inside_host(&uri)) => name.at_host(&self.domain),
+                Some(_) | None => one.to_vec(),
+            })
+            .collect();
+        let shown = shown.join(&b", "[..]);
+        (!self.shows_inside(&shown)).then_some(shown)
+    }
+
+    fn is_inside_host(&self, uri: &SipUri<'_>) -> bool {
+        uri.ip().is_some()
+    }
+
+    fn shows_inside(&self, value: &[u8]) -> bool {
+        self.inside_addresses.iter().any(|address| {
+            value.windows(address.len()).any(|window| window.eq_ignore_ascii_case(address.as_bytes()))
+        })
+    }
+}
+
+/// Whether Contact is rewritten in messages of a method (calls.md 2).
+pub(crate) fn rewrites_contact(method: &Method) -> bool {
+    matches!(method, Method::Invite | Method::Update | Method::Subscribe | Method::Notify | Method::Refer)
+}
+
+/// Our Contact with the feature parameters of theirs.
+pub(crate) fn contact_value(ours: &[u8], message: &SipMessage) -> Vec<u8> {
+    let mut out = Vec::with_capacity(ours.len() + 32);
+    out.push(b'<');
+    out.extend_from_slice(ours);
+    out.push(b'>');
+    if let Some(theirs) = message.contact() {
+        out.extend_from_slice(theirs.params);
+    }
+    out
+}
+
+/// Removes what belongs to the hop a message came by.
+pub(crate) fn strip_hop(rewrite: &mut Rewrite<'_>) {
+    rewrite.remove(Header::Via);
+    rewrite.remove(Header::Route);
+    rewrite.remove(Header::RecordRoute);
+}
+
+/// The host a side shows for a party that is not ours to name.
+pub(crate) fn bracketed(ip: IpAddr) -> String {
+    match ip {
+        IpAddr::V4(ip) => ip.to_string(),
+        IpAddr::V6(ip) => format!("[{ip}]"),
+    }
+}
+
+/// Masked on the way outward: they name software, or point at places inside (edge.md 3).
+fn masks(header: Header) -> bool {
+    matches!(
+        header,
+        Header::Server
+            | Header::UserAgent
+            | Header::Warning
+            | Header::AlertInfo
+            | Header::CallInfo
+            | Header::ErrorInfo
+            | Header::InReplyTo
+            | Header::Replaces
+            | Header::Join
+            | Header::TargetDialog
+    )
+}
+
+fn is_identity(header: Header) -> bool {
+    matches!(
+        header,
+        Header::PAssertedIdentity
+            | Header::PPreferredIdentity
+            | Header::RemotePartyId
+            | Header::Diversion
+            | Header::HistoryInfo
+            | Header::ReferredBy
+    )
+}
+
+/// Fields whose values are set by us in any case.
+fn is_ours(header: Header) -> bool {
+    matches!(
+        header,
+        Header::Via | Header::From | Header::To | Header::CallId | Header::CSeq | Header::Contact | Header::Route
+    )
+}
+
+/// The statuses of a peer edge before ringing that make the agent use the PSTN (calls.md 4).
+pub(crate) fn is_fallback_status(status: u16) -> bool {
+    matches!(status, 300..400 | 401 | 403 | 404 | 407 | 408 | 420 | 480 | 488 | 500..600)
+}
+
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn nothing_of_the_inside_is_left_and_the_rest_is_untouched() {
+        let message = SipMessage::index(
+            b"INVITE sip:+1@b SIP/2.0\r\nP-Asserted-Identity: \"A\" <sip:+1408@10.0.0.5:5060>, <tel:+1408>\r\n\
+              User-Agent: PBX 1\r\nX-Trace: via 10.0.0.5\r\nX-Keep:  as  is\r\nContent-Length: 0\r\n\r\n"
+                .to_vec(),
+        )
+        .unwrap();
+        let hiding = Hiding::new("a.example", ["10.0.0.5".parse().unwrap()]);
+        let mut rewrite = Rewrite::new(&message);
+        hiding.apply(&mut rewrite);
+        let out = String::from_utf8(rewrite.finish()).unwrap();
+        assert_eq!(
+            out,
+            "INVITE sip:+1@b SIP/2.0\r\nP-Asserted-Identity: \"A\" <sip:+1408@a.example>, <tel:+1408>\r\n\
+             X-Keep:  as  is\r\nContent-Length: 0\r\n\r\n"
+        );
+    }
+
+    #[test]
+    fn refusals_before_ringing_mean_the_pstn_and_a_persons_answer_does_not() {
+        for status in [302, 401, 403, 404, 407, 408, 420, 480, 488, 500, 503, 599] {
+            assert!(is_fallback_status(status), "{status}");
+        }
+        for status in [486, 600, 603, 484, 491] {
+            assert!(!is_fallback_status(status), "{status}");
+        }
+    }
+}
