@@ -12,14 +12,20 @@ use crate::transport::{LocalAddresses, Source};
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) enum Answer {
     /// With a status and perhaps a Reason.
-    Refuse { refusal: Refusal, reason: Option<String> },
+    Refuse {
+        refusal: Refusal,
+        reason: Option<String>,
+    },
     /// With silence, where policy says so.
     Silence,
 }
 
 impl From<Refusal> for Answer {
     fn from(refusal: Refusal) -> Self {
-        Self::Refuse { refusal, reason: None }
+        Self::Refuse {
+            refusal,
+            reason: None,
+        }
     }
 }
 
@@ -44,7 +50,10 @@ pub(crate) fn outbound(
         .routes
         .lookup(number, now.unix)
         .ok_or_else(|| use_pstn(AdmissionResult::NoRoute, 404, "no route to the number"))?;
-    Ok(Invitation::Outbound { number, route: route.clone() })
+    Ok(Invitation::Outbound {
+        number,
+        route: route.clone(),
+    })
 }
 
 /// Judges an INVITE from the Internet: the ticket first, cheap checks before the MAC, one answer for every cause.
@@ -58,12 +67,16 @@ pub(crate) fn inbound(
 ) -> Result<Invitation, Answer> {
     let verified = check_ticket(now, snapshot, counters, source, invite)?;
     check_common(snapshot, counters, invite)?;
-    let host_is_ours = SipUri::parse(invite.request_uri()).is_some_and(|uri| is_ours(snapshot, local, &uri));
+    let host_is_ours =
+        SipUri::parse(invite.request_uri()).is_some_and(|uri| is_ours(snapshot, local, &uri));
     if !host_is_ours || !routes_to_us(snapshot, local, invite) {
         return Err(Refusal::new(403, AdmissionResult::Denied).into());
     }
     // A dialog named by Replaces, Join or Target-Dialog may live on another worker; it is not looked for (DEVIATIONS).
-    if [Header::Replaces, Header::Join, Header::TargetDialog].iter().any(|header| invite.first(*header).is_some()) {
+    if [Header::Replaces, Header::Join, Header::TargetDialog]
+        .iter()
+        .any(|header| invite.first(*header).is_some())
+    {
         return Err(Refusal::new(481, AdmissionResult::Denied).into());
     }
     Ok(Invitation::Inbound {
@@ -81,11 +94,28 @@ pub(crate) fn check_ticket(
     source: &Source,
     request: &SipMessage,
 ) -> Result<tollgate_ticket::Verified, Answer> {
-    let domains = source.peer.as_ref().map(|peer| peer.domains.as_slice()).unwrap_or_default();
-    let values: Vec<&[u8]> =
-        request.fields().filter(|field| field.header.is_ticket()).map(|field| field.value).collect();
-    let asked = Request { ticket_values: &values, peer_domains: domains, request_uri: request.request_uri() };
-    match verify(&snapshot.tickets, &snapshot.peers, &snapshot.local_domains, now.unix, &asked) {
+    let domains = source
+        .peer
+        .as_ref()
+        .map(|peer| peer.domains.as_slice())
+        .unwrap_or_default();
+    let values: Vec<&[u8]> = request
+        .fields()
+        .filter(|field| field.header.is_ticket())
+        .map(|field| field.value)
+        .collect();
+    let asked = Request {
+        ticket_values: &values,
+        peer_domains: domains,
+        request_uri: request.request_uri(),
+    };
+    match verify(
+        &snapshot.tickets,
+        &snapshot.peers,
+        &snapshot.local_domains,
+        now.unix,
+        &asked,
+    ) {
         Ok(verified) => {
             counters.tickets_ok.inc();
             Ok(verified)
@@ -93,7 +123,9 @@ pub(crate) fn check_ticket(
         Err(cause) => {
             counters.ticket_failed(cause);
             match snapshot.tickets.on_failure {
-                TicketFailureAction::Reject => Err(Refusal::new(403, AdmissionResult::Ticket).into()),
+                TicketFailureAction::Reject => {
+                    Err(Refusal::new(403, AdmissionResult::Ticket).into())
+                }
                 TicketFailureAction::Drop => {
                     counters.admission(Way::Inbound, AdmissionResult::Ticket);
                     Err(Answer::Silence)
@@ -104,7 +136,11 @@ pub(crate) fn check_ticket(
 }
 
 /// Only the call agent's addresses may ask for calls inside.
-pub(crate) fn check_source(snapshot: &Snapshot, counters: &WorkerCounters, source: &Source) -> Result<(), Answer> {
+pub(crate) fn check_source(
+    snapshot: &Snapshot,
+    counters: &WorkerCounters,
+    source: &Source,
+) -> Result<(), Answer> {
     if snapshot.agent.allowed_sources.contains(&source.remote.ip()) {
         return Ok(());
     }
@@ -112,7 +148,11 @@ pub(crate) fn check_source(snapshot: &Snapshot, counters: &WorkerCounters, sourc
     Err(Refusal::new(403, AdmissionResult::Denied).into())
 }
 
-fn check_common(snapshot: &Snapshot, counters: &WorkerCounters, invite: &SipMessage) -> Result<(), Answer> {
+fn check_common(
+    snapshot: &Snapshot,
+    counters: &WorkerCounters,
+    invite: &SipMessage,
+) -> Result<(), Answer> {
     if snapshot.admission == Admission::Draining {
         return Err(Refusal::new(503, AdmissionResult::Draining).into());
     }
@@ -129,10 +169,9 @@ fn check_common(snapshot: &Snapshot, counters: &WorkerCounters, invite: &SipMess
 /// calls.md 2: a local domain, or an outside address of ours.
 fn is_ours(snapshot: &Snapshot, local: &LocalAddresses, uri: &SipUri<'_>) -> bool {
     match uri.ip() {
-        Some(ip) => local
-            .listeners
-            .iter()
-            .any(|listener| listener.address.bound.ip() == ip || listener.address.advertised.ip() == ip),
+        Some(ip) => local.listeners.iter().any(|listener| {
+            listener.address.bound.ip() == ip || listener.address.advertised.ip() == ip
+        }),
         None => {
             let host = String::from_utf8_lossy(uri.host).to_ascii_lowercase();
             let host = host.strip_suffix('.').unwrap_or(&host);
@@ -143,7 +182,9 @@ fn is_ours(snapshot: &Snapshot, local: &LocalAddresses, uri: &SipUri<'_>) -> boo
 
 /// A topmost Route, if there is one, must be ours.
 fn routes_to_us(snapshot: &Snapshot, local: &LocalAddresses, invite: &SipMessage) -> bool {
-    let Some(top) = invite.values(Header::Route).next() else { return true };
+    let Some(top) = invite.values(Header::Route).next() else {
+        return true;
+    };
     let uri = tollgate_sip::NameAddr::parse(top).and_then(|route| route.sip_uri());
     uri.is_some_and(|uri| is_ours(snapshot, local, &uri))
 }

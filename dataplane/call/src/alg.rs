@@ -14,23 +14,35 @@ pub(crate) struct Hiding {
 
 impl Hiding {
     pub(crate) fn new(domain: &str, inside: impl IntoIterator<Item = IpAddr>) -> Self {
-        let mut inside_addresses: Vec<String> = inside.into_iter().map(|ip| ip.to_string()).collect();
+        let mut inside_addresses: Vec<String> =
+            inside.into_iter().map(|ip| ip.to_string()).collect();
         inside_addresses.sort();
         inside_addresses.dedup();
-        Self { domain: domain.to_owned(), inside_addresses }
+        Self {
+            domain: domain.to_owned(),
+            inside_addresses,
+        }
     }
 
     /// Removes what speaks of the inside from a message that goes outward: software names, hop-by-hop remarks, and any
     /// field with an inside address; identities get our domain as host.
     pub(crate) fn apply(&self, rewrite: &mut Rewrite<'_>) {
-        rewrite.map(|header, value| is_identity(header).then(|| self.identities(value)).flatten());
-        rewrite.remove_where(|header, value| masks(header) || (!is_ours(header) && self.shows_inside(value)));
+        rewrite.map(|header, value| {
+            is_identity(header)
+                .then(|| self.identities(value))
+                .flatten()
+        });
+        rewrite.remove_where(|header, value| {
+            masks(header) || (!is_ours(header) && self.shows_inside(value))
+        });
     }
 
     fn identities(&self, value: &[u8]) -> Option<Vec<u8>> {
         let shown: Vec<Vec<u8>> = split_commas(value)
             .map(|one| match NameAddr::parse(one) {
-                Some(name) if name.sip_uri().is_some_and(|uri| self.is_inside_host(&uri)) => name.at_host(&self.domain),
+                Some(name) if name.sip_uri().is_some_and(|uri| self.is_inside_host(&uri)) => {
+                    name.at_host(&self.domain)
+                }
                 Some(_) | None => one.to_vec(),
             })
             .collect();
@@ -44,14 +56,19 @@ impl Hiding {
 
     fn shows_inside(&self, value: &[u8]) -> bool {
         self.inside_addresses.iter().any(|address| {
-            value.windows(address.len()).any(|window| window.eq_ignore_ascii_case(address.as_bytes()))
+            value
+                .windows(address.len())
+                .any(|window| window.eq_ignore_ascii_case(address.as_bytes()))
         })
     }
 }
 
 /// Whether Contact is rewritten in messages of a method (calls.md 2).
 pub(crate) fn rewrites_contact(method: &Method) -> bool {
-    matches!(method, Method::Invite | Method::Update | Method::Subscribe | Method::Notify | Method::Refer)
+    matches!(
+        method,
+        Method::Invite | Method::Update | Method::Subscribe | Method::Notify | Method::Refer
+    )
 }
 
 /// Our Contact with the feature parameters of theirs.
@@ -114,7 +131,13 @@ fn is_identity(header: Header) -> bool {
 fn is_ours(header: Header) -> bool {
     matches!(
         header,
-        Header::Via | Header::From | Header::To | Header::CallId | Header::CSeq | Header::Contact | Header::Route
+        Header::Via
+            | Header::From
+            | Header::To
+            | Header::CallId
+            | Header::CSeq
+            | Header::Contact
+            | Header::Route
     )
 }
 
@@ -122,7 +145,6 @@ fn is_ours(header: Header) -> bool {
 pub(crate) fn is_fallback_status(status: u16) -> bool {
     matches!(status, 300..400 | 401 | 403 | 404 | 407 | 408 | 420 | 480 | 488 | 500..600)
 }
-
 
 #[cfg(test)]
 mod tests {

@@ -18,7 +18,8 @@ impl CallIdCodec {
     /// The steering hash of a Call-ID: that of the inner one if we made it.
     #[must_use]
     pub fn steer(&self, call_id: &[u8]) -> u64 {
-        self.decode(call_id).unwrap_or_else(|| self.keys.hash_one(("steer", call_id)))
+        self.decode(call_id)
+            .unwrap_or_else(|| self.keys.hash_one(("steer", call_id)))
     }
 
     /// A Call-ID for the outside of a call whose inner one is given; `nonce` makes it one of its own.
@@ -59,6 +60,9 @@ mod tests {
         let outer = String::from_utf8(codec.encode(b"abc", 7, "a.example")).unwrap();
         let forged = outer.replacen("tg1-", "tg1-0", 1);
         assert_ne!(codec.steer(forged.as_bytes()), codec.steer(b"abc"));
-        assert_ne!(CallIdCodec::default().steer(outer.as_bytes()), codec.steer(b"abc"));
+        assert_ne!(
+            CallIdCodec::default().steer(outer.as_bytes()),
+            codec.steer(b"abc")
+        );
     }
 }

@@ -137,7 +137,9 @@ impl CallTable {
     /// A message, or news of one that could not be sent.
     pub fn handle_transport(&mut self, now: Now, snapshot: &Snapshot, event: TransportEvent) {
         match event {
-            TransportEvent::Received { source, bytes } => self.handle_bytes(now, snapshot, &source, &bytes),
+            TransportEvent::Received { source, bytes } => {
+                self.handle_bytes(now, snapshot, &source, &bytes)
+            }
             TransportEvent::SendFailed { token, why } => {
                 with_call!(self, now, snapshot, token.call, |call, cx| {
                     call.handle_send_failure(cx, token.transaction, why);
@@ -189,7 +191,11 @@ impl CallTable {
                 self.counters.bytes_forwarded.at(side).add(len as u64);
                 let suite = forward.suite.map_or(usize::MAX, |suite| suite as usize);
                 if suite != usize::MAX {
-                    let by_suite = if side == 0 { &self.counters.protected } else { &self.counters.unprotected };
+                    let by_suite = if side == 0 {
+                        &self.counters.protected
+                    } else {
+                        &self.counters.unprotected
+                    };
                     by_suite.at(suite).inc();
                 }
                 Some((forward.socket, forward.to, forward.len))
@@ -205,12 +211,17 @@ impl CallTable {
     pub fn tick(&mut self, now: Now, snapshot: &Snapshot) {
         let mut readings = std::mem::take(&mut self.readings);
         readings.clear();
-        self.flows.poll_quality(now, &snapshot.fallback.thresholds, &mut readings);
+        self.flows
+            .poll_quality(now, &snapshot.fallback.thresholds, &mut readings);
         let mut worst: BTreeMap<(u64, Side), (u8, QualityReading)> = BTreeMap::new();
         for reading in &readings {
-            let Some(call) = self.by_flow.get(&reading.flow) else { continue };
+            let Some(call) = self.by_flow.get(&reading.flow) else {
+                continue;
+            };
             let badness = badness(reading.verdict);
-            let entry = worst.entry((*call, reading.side)).or_insert((badness, *reading));
+            let entry = worst
+                .entry((*call, reading.side))
+                .or_insert((badness, *reading));
             if badness > entry.0 {
                 *entry = (badness, *reading);
             }
@@ -218,7 +229,13 @@ impl CallTable {
         self.readings = readings;
         for ((key, side), (_, reading)) in worst {
             with_call!(self, now, snapshot, key, |call, cx| {
-                call.handle_verdict(cx, side, reading.verdict, reading.loss_ratio, reading.jitter_us);
+                call.handle_verdict(
+                    cx,
+                    side,
+                    reading.verdict,
+                    reading.loss_ratio,
+                    reading.jitter_us,
+                );
             });
         }
         if self.next_sweep.is_none_or(|at| at <= now.instant) {
@@ -230,29 +247,44 @@ impl CallTable {
     /// The calls as they stand, at most `max`.
     #[must_use]
     pub fn views(&self, now: Now, max: usize) -> Vec<CallView> {
-        self.calls.values().take(max).map(|call| call.view(now, &self.flows)).collect()
+        self.calls
+            .values()
+            .take(max)
+            .map(|call| call.view(now, &self.flows))
+            .collect()
     }
 
     /// Calls not yet ending.
     #[must_use]
     pub fn live_calls(&self) -> usize {
-        self.calls.values().filter(|call| call.phase() != CallPhase::Ending).count()
+        self.calls
+            .values()
+            .filter(|call| call.phase() != CallPhase::Ending)
+            .count()
     }
 
     /// Everything held: calls, transactions, lent ports. All zero 40 s after the last call.
     pub fn leftovers(&mut self, now: Now) -> [usize; 3] {
         let transactions = self.calls.values().map(Call::transactions).sum();
-        let lent = [Side::Inside, Side::Outside].map(|side| self.ports.counts(now.instant, side)[0]);
+        let lent =
+            [Side::Inside, Side::Outside].map(|side| self.ports.counts(now.instant, side)[0]);
         [self.calls.len(), transactions, lent.iter().sum()]
     }
 
     /// After a panic was caught: the call that was being handled is dropped whole, its ports go to quarantine.
     pub fn discard_current(&mut self, now: Now) {
         self.outputs.clear();
-        let Some(key) = self.current.take() else { return };
+        let Some(key) = self.current.take() else {
+            return;
+        };
         self.counters.contained.inc();
         if let Some(mut call) = self.calls.remove(&key) {
-            let mut res = Resources { now, ports: &mut self.ports, flows: &mut self.flows, rng: &mut self.rng };
+            let mut res = Resources {
+                now,
+                ports: &mut self.ports,
+                flows: &mut self.flows,
+                rng: &mut self.rng,
+            };
             call.discard(&mut res);
             self.forget(key, &call);
         }
@@ -277,26 +309,42 @@ impl CallTable {
         }
         match message.method() {
             Some(method) => {
-                self.counters.sip_requests[source.side.index()].at(method.label_index()).inc();
+                self.counters.sip_requests[source.side.index()]
+                    .at(method.label_index())
+                    .inc();
                 self.handle_request(now, snapshot, source, message);
             }
             None => self.handle_response(now, snapshot, source, &message),
         }
     }
 
-    fn handle_response(&mut self, now: Now, snapshot: &Snapshot, source: &Source, message: &SipMessage) {
+    fn handle_response(
+        &mut self,
+        now: Now,
+        snapshot: &Snapshot,
+        source: &Source,
+        message: &SipMessage,
+    ) {
         let taken = self.owner(source.side, message).and_then(|key| {
-            with_call!(self, now, snapshot, key, |call, cx| call.handle_response(cx, source, message))
+            with_call!(self, now, snapshot, key, |call, cx| call
+                .handle_response(cx, source, message))
         });
         if taken != Some(true) {
             self.counters.violation(Violation::Unmatched);
         }
     }
 
-    fn handle_request(&mut self, now: Now, snapshot: &Snapshot, source: &Source, message: SipMessage) {
+    fn handle_request(
+        &mut self,
+        now: Now,
+        snapshot: &Snapshot,
+        source: &Source,
+        message: SipMessage,
+    ) {
         if let Some(key) = self.owner(source.side, &message) {
             let copy = message.clone();
-            let taken = with_call!(self, now, snapshot, key, |call, cx| call.handle_request(cx, source, copy));
+            let taken = with_call!(self, now, snapshot, key, |call, cx| call
+                .handle_request(cx, source, copy));
             if taken == Some(true) {
                 return;
             }
@@ -321,15 +369,25 @@ impl CallTable {
     /// The call of this Call-ID that the message belongs to; every call is asked, as one may linger beside the next.
     fn owner(&self, side: Side, message: &SipMessage) -> Option<u64> {
         let keys = self.by_call_id.get(&(side, message.call_id().to_vec()))?;
-        let claims = |key: &&u64| self.calls.get(key).is_some_and(|call| call.claims(side, message));
+        let claims = |key: &&u64| {
+            self.calls
+                .get(key)
+                .is_some_and(|call| call.claims(side, message))
+        };
         keys.iter().find(claims).copied()
     }
 
     fn admit(&mut self, now: Now, snapshot: &Snapshot, source: &Source, invite: SipMessage) {
-        let way = if source.side == Side::Inside { Way::Outbound } else { Way::Inbound };
+        let way = if source.side == Side::Inside {
+            Way::Outbound
+        } else {
+            Way::Inbound
+        };
         let judged = match way {
             Way::Outbound => admit::outbound(now, snapshot, &self.counters, source, &invite),
-            Way::Inbound => admit::inbound(now, snapshot, &self.local, &self.counters, source, &invite),
+            Way::Inbound => {
+                admit::inbound(now, snapshot, &self.local, &self.counters, source, &invite)
+            }
         };
         let begun = judged.and_then(|invitation| {
             self.check_room(now, snapshot, source, &invite)?;
@@ -340,9 +398,15 @@ impl CallTable {
                 call_ids: &self.call_ids,
                 counters: &self.counters,
                 outputs: &mut self.outputs,
-                res: Resources { now, ports: &mut self.ports, flows: &mut self.flows, rng: &mut self.rng },
+                res: Resources {
+                    now,
+                    ports: &mut self.ports,
+                    flows: &mut self.flows,
+                    rng: &mut self.rng,
+                },
             };
-            Call::begin(&mut cx, self.next_key, source, invite.clone(), invitation).map_err(Answer::from)
+            Call::begin(&mut cx, self.next_key, source, invite.clone(), invitation)
+                .map_err(Answer::from)
         });
         match begun {
             Ok(call) => {
@@ -354,7 +418,9 @@ impl CallTable {
                 self.counters.admission(way, refusal.counted);
                 let mut extra = Vec::new();
                 extra.extend(reason.as_deref().map(|reason| ("Reason", reason)));
-                let unsupported = invite.first(tollgate_sip::Header::ProxyRequire).map(String::from_utf8_lossy);
+                let unsupported = invite
+                    .first(tollgate_sip::Header::ProxyRequire)
+                    .map(String::from_utf8_lossy);
                 if let (420, Some(names)) = (refusal.status, &unsupported) {
                     extra.push(("Unsupported", names));
                 }
@@ -363,14 +429,30 @@ impl CallTable {
         }
     }
 
-    fn check_room(&mut self, now: Now, snapshot: &Snapshot, source: &Source, invite: &SipMessage) -> Result<(), Answer> {
+    fn check_room(
+        &mut self,
+        now: Now,
+        snapshot: &Snapshot,
+        source: &Source,
+        invite: &SipMessage,
+    ) -> Result<(), Answer> {
         let no_room = Refusal::new(503, AdmissionResult::NoCapacity);
-        let same_id = self.by_call_id.get(&(source.side, invite.call_id().to_vec())).map_or(0, Vec::len);
-        if self.calls.len() >= self.max_calls.saturating_mul(2) || self.live_calls_at_limit() || same_id >= MAX_CALLS_PER_ID {
+        let same_id = self
+            .by_call_id
+            .get(&(source.side, invite.call_id().to_vec()))
+            .map_or(0, Vec::len);
+        if self.calls.len() >= self.max_calls.saturating_mul(2)
+            || self.live_calls_at_limit()
+            || same_id >= MAX_CALLS_PER_ID
+        {
             return Err(no_room.into());
         }
         if let Some(domain) = source.peer.as_ref().and_then(|peer| peer.domains.first())
-            && !self.gate.admits(now.instant, domain, snapshot.limits.calls_per_second_per_peer)
+            && !self.gate.admits(
+                now.instant,
+                domain,
+                snapshot.limits.calls_per_second_per_peer,
+            )
         {
             return Err(Refusal::new(503, AdmissionResult::RateLimited).into());
         }
@@ -384,7 +466,10 @@ impl CallTable {
     fn insert(&mut self, call: Call) {
         let key = call.key;
         for side in [Side::Inside, Side::Outside] {
-            self.by_call_id.entry((side, call.call_id(side).to_vec())).or_default().push(key);
+            self.by_call_id
+                .entry((side, call.call_id(side).to_vec()))
+                .or_default()
+                .push(key);
         }
         self.calls.insert(key, call);
         self.settle(key);
@@ -392,7 +477,9 @@ impl CallTable {
 
     /// After a call was touched: its timer, its flows, and its end.
     fn settle(&mut self, key: u64) {
-        let Some(call) = self.calls.get(&key) else { return };
+        let Some(call) = self.calls.get(&key) else {
+            return;
+        };
         for (flow, _) in call.flows() {
             self.by_flow.insert(flow, key);
         }
@@ -425,23 +512,45 @@ impl CallTable {
 
     /// Gauges, silent calls, and flows of calls that are gone.
     fn sweep(&mut self, now: Now, snapshot: &Snapshot) {
-        self.by_flow.retain(|flow, _| self.flows.stats(*flow).is_some());
+        self.by_flow
+            .retain(|flow, _| self.flows.stats(*flow).is_some());
         for side in [Side::Inside, Side::Outside] {
             let counts = self.ports.counts(now.instant, side);
-            counts.iter().enumerate().for_each(|(at, n)| self.counters.ports[side.index()].at(at).set(*n as u64));
+            counts
+                .iter()
+                .enumerate()
+                .for_each(|(at, n)| self.counters.ports[side.index()].at(at).set(*n as u64));
         }
         let mut phases = [0u64; 5];
-        self.calls.values().for_each(|call| phases[call.phase() as usize] += 1);
-        phases.iter().enumerate().for_each(|(at, n)| self.counters.calls_active.at(at).set(*n));
-        self.counters.transactions.set(self.calls.values().map(|call| call.transactions() as u64).sum());
-        self.counters.hold_downs.set(self.calls.values().filter(|call| call.is_holding_down()).count() as u64);
-        let Some(limit) = snapshot.media.media_timeout else { return };
+        self.calls
+            .values()
+            .for_each(|call| phases[call.phase() as usize] += 1);
+        phases
+            .iter()
+            .enumerate()
+            .for_each(|(at, n)| self.counters.calls_active.at(at).set(*n));
+        self.counters.transactions.set(
+            self.calls
+                .values()
+                .map(|call| call.transactions() as u64)
+                .sum(),
+        );
+        self.counters.hold_downs.set(
+            self.calls
+                .values()
+                .filter(|call| call.is_holding_down())
+                .count() as u64,
+        );
+        let Some(limit) = snapshot.media.media_timeout else {
+            return;
+        };
         let silent: Vec<u64> = self
             .calls
             .values()
             .filter(|call| {
                 let mut flows = call.flows().peekable();
-                flows.peek().is_some() && flows.all(|(flow, _)| self.flows.is_silent(now, flow, limit))
+                flows.peek().is_some()
+                    && flows.all(|(flow, _)| self.flows.is_silent(now, flow, limit))
             })
             .map(|call| call.key)
             .collect();
@@ -452,49 +561,97 @@ impl CallTable {
 
     fn refuse_invalid(&mut self, source: &Source, message: &SipMessage, why: InvalidMessage) {
         self.counters.sip_parse_errors.at(why.index()).inc();
-        let is_answerable = message.method().is_some_and(|method| *method != Method::Ack) && message.top_via().is_some();
+        let is_answerable = message
+            .method()
+            .is_some_and(|method| *method != Method::Ack)
+            && message.top_via().is_some();
         if let (true, Some(status)) = (is_answerable, why.status()) {
             self.answer(source, message, status, &[]);
         }
     }
 
     /// OPTIONS is the peers' health check: answered here, never passed on (ticket.md 2).
-    fn answer_options(&mut self, now: Now, snapshot: &Snapshot, source: &Source, request: &SipMessage) {
+    fn answer_options(
+        &mut self,
+        now: Now,
+        snapshot: &Snapshot,
+        source: &Source,
+        request: &SipMessage,
+    ) {
         let asker = match &source.peer {
             Some(peer) => peer.domains.first().cloned().unwrap_or_default(),
             None => source.remote.ip().to_string(),
         };
-        if !self.gate.admits(now.instant, &format!("OPTIONS {asker}"), OPTIONS_PER_SECOND) {
+        if !self
+            .gate
+            .admits(now.instant, &format!("OPTIONS {asker}"), OPTIONS_PER_SECOND)
+        {
             return;
         }
-        let allow = ("Allow", "INVITE, ACK, CANCEL, BYE, OPTIONS, INFO, UPDATE, PRACK, REFER, NOTIFY");
+        let allow = (
+            "Allow",
+            "INVITE, ACK, CANCEL, BYE, OPTIONS, INFO, UPDATE, PRACK, REFER, NOTIFY",
+        );
         match snapshot.admission {
-            Admission::Open => self.answer(source, request, 200, &[allow, ("Accept", "application/sdp")]),
+            Admission::Open => self.answer(
+                source,
+                request,
+                200,
+                &[allow, ("Accept", "application/sdp")],
+            ),
             Admission::Draining => self.answer(source, request, 503, &[("Retry-After", "60")]),
         }
     }
 
     /// What would begin something other than a call is not carried; outside it needs its ticket to learn even that.
-    fn refuse_out_of_dialog(&mut self, now: Now, snapshot: &Snapshot, source: &Source, request: &SipMessage) {
+    fn refuse_out_of_dialog(
+        &mut self,
+        now: Now,
+        snapshot: &Snapshot,
+        source: &Source,
+        request: &SipMessage,
+    ) {
         let judged = match source.side {
             Side::Inside => admit::check_source(snapshot, &self.counters, source),
-            Side::Outside => admit::check_ticket(now, snapshot, &self.counters, source, request).map(drop),
+            Side::Outside => {
+                admit::check_ticket(now, snapshot, &self.counters, source, request).map(drop)
+            }
         };
         match judged {
-            Ok(()) => self.answer(source, request, 405, &[("Allow", "INVITE, ACK, CANCEL, BYE, OPTIONS")]),
-            Err(Answer::Refuse { refusal, .. }) => self.answer(source, request, refusal.status, &[]),
+            Ok(()) => self.answer(
+                source,
+                request,
+                405,
+                &[("Allow", "INVITE, ACK, CANCEL, BYE, OPTIONS")],
+            ),
+            Err(Answer::Refuse { refusal, .. }) => {
+                self.answer(source, request, refusal.status, &[])
+            }
             Err(Answer::Silence) => {}
         }
     }
 
     /// A stateless answer: the same request always gets the same To tag (RFC 3261 §8.2.7).
-    fn answer(&mut self, source: &Source, request: &SipMessage, status: u16, extra: &[(&str, &str)]) {
-        let branch = request.top_via().and_then(|via| via.branch()).unwrap_or_default();
+    fn answer(
+        &mut self,
+        source: &Source,
+        request: &SipMessage,
+        status: u16,
+        extra: &[(&str, &str)],
+    ) {
+        let branch = request
+            .top_via()
+            .and_then(|via| via.branch())
+            .unwrap_or_default();
         let tag = format!("{:016x}", self.call_ids.steer(branch));
         let bytes = response::respond(request, source.remote, status, Some(&tag), extra);
         let target = response_target(source, request);
         self.counters.response_sent(source.side, status);
-        self.outputs.push_back(Output::Transmit(Transmit { target, bytes, token: None }));
+        self.outputs.push_back(Output::Transmit(Transmit {
+            target,
+            bytes,
+            token: None,
+        }));
     }
 }
 

@@ -3,14 +3,14 @@
 
 /// Maps the numbers of one direction. The difference δ starts at 0 and rises with each request of our own.
 #[derive(Clone, Debug, Default)]
-pub struct CseqBook {
+pub(crate) struct CseqBook {
     delta: u32,
     last: u32,
 }
 
 impl CseqBook {
     /// The number a forwarded request gets; it is always above every number given before.
-    pub fn forward(&mut self, number: u32) -> u32 {
+    pub(crate) fn forward(&mut self, number: u32) -> u32 {
         let mapped = number.saturating_add(self.delta);
         if mapped <= self.last && self.last > 0 {
             self.delta += self.last + 1 - mapped;
@@ -20,7 +20,7 @@ impl CseqBook {
     }
 
     /// The number of a request the edge makes itself.
-    pub fn own(&mut self) -> u32 {
+    pub(crate) fn own(&mut self) -> u32 {
         self.delta += 1;
         self.last += 1;
         self.last

@@ -26,7 +26,11 @@ impl Party {
             self.contact = contact.uri.to_vec();
         }
         if takes_routes {
-            self.routes = message.values(Header::RecordRoute).take(MAX_ROUTES).map(<[u8]>::to_vec).collect();
+            self.routes = message
+                .values(Header::RecordRoute)
+                .take(MAX_ROUTES)
+                .map(<[u8]>::to_vec)
+                .collect();
             if message.status().is_some() {
                 // §12.1.2: as the client, in reverse order.
                 self.routes.reverse();
@@ -76,8 +80,17 @@ impl Leg {
 
     /// Our Via value with a branch.
     pub(crate) fn via(&self, branch: &str) -> Vec<u8> {
-        let rport = if self.transport == Transport::Udp { ";rport" } else { "" };
-        format!("SIP/2.0/{} {};branch={branch}{rport}", self.transport.via_name(), self.sent_by).into_bytes()
+        let rport = if self.transport == Transport::Udp {
+            ";rport"
+        } else {
+            ""
+        };
+        format!(
+            "SIP/2.0/{} {};branch={branch}{rport}",
+            self.transport.via_name(),
+            self.sent_by
+        )
+        .into_bytes()
     }
 }
 
@@ -93,7 +106,9 @@ pub(crate) fn tagged(value: &[u8], tag: &[u8]) -> Vec<u8> {
 
 /// A From or To value without its tag, in name-addr form.
 pub(crate) fn untagged(value: &NameAddr<'_>) -> Vec<u8> {
-    let host = value.sip_uri().map(|uri| String::from_utf8_lossy(uri.host).into_owned());
+    let host = value
+        .sip_uri()
+        .map(|uri| String::from_utf8_lossy(uri.host).into_owned());
     match (host, value.sip_uri().and_then(|uri| uri.port)) {
         (Some(host), Some(port)) => value.at_host(&format!("{host}:{port}")),
         (Some(host), None) => value.at_host(&host),

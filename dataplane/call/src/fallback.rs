@@ -14,14 +14,14 @@ use tollgate_contract::{FallbackSettings, FallbackTrigger, Side};
 use tollgate_media::Verdict;
 
 /// Most REFERs of one call (edge.md 8).
-pub const MAX_REFERS: u8 = 3;
+pub(crate) const MAX_REFERS: u8 = 3;
 
 /// calls.md 7: after the agent says the new leg is up, so long for its BYE.
-pub const MOVED_GRACE: Duration = Duration::from_secs(5);
+pub(crate) const MOVED_GRACE: Duration = Duration::from_secs(5);
 
 /// What triggered, kept as evidence.
 #[derive(Clone, Copy, Debug, PartialEq)]
-pub struct Evidence {
+pub(crate) struct Evidence {
     /// The trigger.
     pub trigger: FallbackTrigger,
     /// Whose media was bad.
@@ -45,7 +45,7 @@ enum State {
 
 /// What the caller is to do.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Step {
+pub(crate) enum Step {
     /// A hold-down has begun.
     HoldDown,
     /// The quality came back in time.
@@ -58,7 +58,7 @@ pub enum Step {
 
 /// The fallback of one call.
 #[derive(Clone, Debug)]
-pub struct Fallback {
+pub(crate) struct Fallback {
     state: State,
     evidence: Option<Evidence>,
     refers: u8,
@@ -67,31 +67,36 @@ pub struct Fallback {
 
 impl Default for Fallback {
     fn default() -> Self {
-        Self { state: State::Watching, evidence: None, refers: 0, not_before: None }
+        Self {
+            state: State::Watching,
+            evidence: None,
+            refers: 0,
+            not_before: None,
+        }
     }
 }
 
 impl Fallback {
     /// What triggered last.
     #[must_use]
-    pub fn evidence(&self) -> Option<&Evidence> {
+    pub(crate) fn evidence(&self) -> Option<&Evidence> {
         self.evidence.as_ref()
     }
 
     /// Whether a hold-down runs.
     #[must_use]
-    pub fn is_holding_down(&self) -> bool {
+    pub(crate) fn is_holding_down(&self) -> bool {
         matches!(self.state, State::HoldDown { .. })
     }
 
     /// Whether a REFER is out or was answered with success.
     #[must_use]
-    pub fn is_moving(&self) -> bool {
+    pub(crate) fn is_moving(&self) -> bool {
         matches!(self.state, State::Asked | State::Moving { .. })
     }
 
     /// A verdict about what one side sends.
-    pub fn on_verdict(
+    pub(crate) fn on_verdict(
         &mut self,
         now: Instant,
         settings: &FallbackSettings,
@@ -112,14 +117,22 @@ impl Fallback {
             FallbackTrigger::Dead => settings.dead_hold_down,
             FallbackTrigger::Loss | FallbackTrigger::Jitter => settings.hold_down,
         };
-        let due = self.not_before.map_or(now + wait, |earliest| earliest.max(now + wait));
+        let due = self
+            .not_before
+            .map_or(now + wait, |earliest| earliest.max(now + wait));
         self.state = State::HoldDown { due };
-        self.evidence = Some(Evidence { trigger, side, loss_ratio, jitter_us, at: now });
+        self.evidence = Some(Evidence {
+            trigger,
+            side,
+            loss_ratio,
+            jitter_us,
+            at: now,
+        });
         Some(Step::HoldDown)
     }
 
     /// The media of the call changed by signalling (hold, new address): what was measured no longer counts.
-    pub fn on_media_changed(&mut self) -> Option<Step> {
+    pub(crate) fn on_media_changed(&mut self) -> Option<Step> {
         self.is_holding_down().then(|| {
             self.state = State::Watching;
             Step::Cancelled
@@ -127,24 +140,35 @@ impl Fallback {
     }
 
     /// The REFER's final response.
-    pub fn on_refer_answered(&mut self, accepted: bool) {
+    pub(crate) fn on_refer_answered(&mut self, accepted: bool) {
         if self.state == State::Asked && !accepted {
             self.state = State::Refused;
         }
     }
 
     /// The agent's NOTIFY about its progress: the status of the sipfrag.
-    pub fn on_progress(&mut self, now: Instant, status: u16) {
+    pub(crate) fn on_progress(&mut self, now: Instant, status: u16) {
         match (self.state, status) {
-            (State::Asked, 200..300) => self.state = State::Moving { overdue: now + MOVED_GRACE },
+            (State::Asked, 200..300) => {
+                self.state = State::Moving {
+                    overdue: now + MOVED_GRACE,
+                }
+            }
             (State::Asked, 300..) => self.state = State::Refused,
-            (State::Asked | State::Watching | State::HoldDown { .. } | State::Moving { .. } | State::Refused, _) => {}
+            (
+                State::Asked
+                | State::Watching
+                | State::HoldDown { .. }
+                | State::Moving { .. }
+                | State::Refused,
+                _,
+            ) => {}
         }
     }
 
     /// When [`on_timeout`](Self::on_timeout) wants to be called.
     #[must_use]
-    pub fn poll_timeout(&self) -> Option<Instant> {
+    pub(crate) fn poll_timeout(&self) -> Option<Instant> {
         match self.state {
             State::HoldDown { due } => Some(due),
             State::Moving { overdue } => Some(overdue),
@@ -153,7 +177,7 @@ impl Fallback {
     }
 
     /// A timer may have run out.
-    pub fn on_timeout(&mut self, now: Instant, settings: &FallbackSettings) -> Option<Step> {
+    pub(crate) fn on_timeout(&mut self, now: Instant, settings: &FallbackSettings) -> Option<Step> {
         match self.state {
             State::HoldDown { due } if due <= now => {
                 self.state = State::Asked;
@@ -165,7 +189,11 @@ impl Fallback {
                 self.state = State::Refused;
                 Some(Step::EndBoth)
             }
-            State::HoldDown { .. } | State::Moving { .. } | State::Watching | State::Asked | State::Refused => None,
+            State::HoldDown { .. }
+            | State::Moving { .. }
+            | State::Watching
+            | State::Asked
+            | State::Refused => None,
         }
     }
 
@@ -190,19 +218,36 @@ mod tests {
     fn poor_quality_asks_once_after_the_hold_down() {
         let (mut fallback, settings, start) = fresh();
         assert_eq!(poor(&mut fallback, start, &settings), Some(Step::HoldDown));
-        assert_eq!(poor(&mut fallback, start + Duration::from_secs(5), &settings), None);
-        assert_eq!(fallback.on_timeout(start + Duration::from_secs(19), &settings), None);
+        assert_eq!(
+            poor(&mut fallback, start + Duration::from_secs(5), &settings),
+            None
+        );
+        assert_eq!(
+            fallback.on_timeout(start + Duration::from_secs(19), &settings),
+            None
+        );
         assert_eq!(fallback.poll_timeout(), Some(start + settings.hold_down));
-        assert_eq!(fallback.on_timeout(start + settings.hold_down, &settings), Some(Step::Refer));
-        assert_eq!(fallback.on_timeout(start + settings.hold_down * 9, &settings), None);
-        assert_eq!(poor(&mut fallback, start + settings.hold_down * 9, &settings), None);
+        assert_eq!(
+            fallback.on_timeout(start + settings.hold_down, &settings),
+            Some(Step::Refer)
+        );
+        assert_eq!(
+            fallback.on_timeout(start + settings.hold_down * 9, &settings),
+            None
+        );
+        assert_eq!(
+            poor(&mut fallback, start + settings.hold_down * 9, &settings),
+            None
+        );
     }
 
     #[test]
     fn quality_that_returns_cancels_and_the_other_sides_does_not() {
         let (mut fallback, settings, start) = fresh();
         poor(&mut fallback, start, &settings);
-        let good = |fallback: &mut Fallback, side| fallback.on_verdict(start, &settings, side, Verdict::Good, (0.0, 0));
+        let good = |fallback: &mut Fallback, side| {
+            fallback.on_verdict(start, &settings, side, Verdict::Good, (0.0, 0))
+        };
         assert_eq!(good(&mut fallback, Side::Inside), None);
         assert_eq!(good(&mut fallback, Side::Outside), Some(Step::Cancelled));
         assert_eq!(fallback.poll_timeout(), None);
@@ -211,9 +256,15 @@ mod tests {
     #[test]
     fn dead_media_has_the_shorter_hold_down_and_unknown_none() {
         let (mut fallback, settings, start) = fresh();
-        assert_eq!(fallback.on_verdict(start, &settings, Side::Outside, Verdict::Unknown, (0.0, 0)), None);
+        assert_eq!(
+            fallback.on_verdict(start, &settings, Side::Outside, Verdict::Unknown, (0.0, 0)),
+            None
+        );
         fallback.on_verdict(start, &settings, Side::Outside, Verdict::Dead, (0.0, 0));
-        assert_eq!(fallback.poll_timeout(), Some(start + settings.dead_hold_down));
+        assert_eq!(
+            fallback.poll_timeout(),
+            Some(start + settings.dead_hold_down)
+        );
     }
 
     #[test]
@@ -222,7 +273,10 @@ mod tests {
         poor(&mut fallback, start, &settings);
         fallback.on_timeout(start + settings.hold_down, &settings);
         fallback.on_refer_answered(false);
-        assert_eq!(poor(&mut fallback, start + settings.hold_down * 5, &settings), None);
+        assert_eq!(
+            poor(&mut fallback, start + settings.hold_down * 5, &settings),
+            None
+        );
         assert!(!fallback.is_moving());
     }
 
@@ -235,12 +289,22 @@ mod tests {
         fallback.on_refer_answered(true);
         fallback.on_progress(asked, 100);
         fallback.on_progress(asked, 200);
-        assert_eq!(fallback.on_timeout(asked + Duration::from_secs(4), &settings), None);
-        assert_eq!(fallback.on_timeout(asked + MOVED_GRACE, &settings), Some(Step::EndBoth));
+        assert_eq!(
+            fallback.on_timeout(asked + Duration::from_secs(4), &settings),
+            None
+        );
+        assert_eq!(
+            fallback.on_timeout(asked + MOVED_GRACE, &settings),
+            Some(Step::EndBoth)
+        );
     }
 
     fn fresh() -> (Fallback, FallbackSettings, Instant) {
-        (Fallback::default(), FallbackSettings::default(), crate::testing::now().instant)
+        (
+            Fallback::default(),
+            FallbackSettings::default(),
+            crate::testing::now().instant,
+        )
     }
 
     fn poor(fallback: &mut Fallback, now: Instant, settings: &FallbackSettings) -> Option<Step> {

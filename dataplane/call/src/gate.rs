@@ -25,10 +25,21 @@ impl Gate {
     pub(crate) fn admits(&mut self, now: Instant, domain: &str, per_second: u32) -> bool {
         if !self.buckets.contains_key(domain) {
             self.make_room();
-            self.buckets.insert(domain.to_owned(), Bucket { tokens: f64::from(per_second), filled: now });
+            self.buckets.insert(
+                domain.to_owned(),
+                Bucket {
+                    tokens: f64::from(per_second),
+                    filled: now,
+                },
+            );
         }
-        let Some(bucket) = self.buckets.get_mut(domain) else { return false };
-        let earned = now.saturating_duration_since(bucket.filled).min(Duration::from_secs(1)).as_secs_f64();
+        let Some(bucket) = self.buckets.get_mut(domain) else {
+            return false;
+        };
+        let earned = now
+            .saturating_duration_since(bucket.filled)
+            .min(Duration::from_secs(1))
+            .as_secs_f64();
         bucket.tokens = (bucket.tokens + earned * f64::from(per_second)).min(f64::from(per_second));
         bucket.filled = now;
         if bucket.tokens < 1.0 {
@@ -42,7 +53,11 @@ impl Gate {
         if self.buckets.len() < MAX_DOMAINS {
             return;
         }
-        let oldest = self.buckets.iter().min_by_key(|(_, bucket)| bucket.filled).map(|(domain, _)| domain.clone());
+        let oldest = self
+            .buckets
+            .iter()
+            .min_by_key(|(_, bucket)| bucket.filled)
+            .map(|(domain, _)| domain.clone());
         if let Some(oldest) = oldest {
             self.buckets.remove(&oldest);
         }
@@ -57,7 +72,12 @@ mod tests {
     fn a_second_holds_no_more_than_its_rate_and_domains_do_not_share() {
         let now = crate::testing::now().instant;
         let mut gate = Gate::default();
-        assert_eq!((0..20).filter(|_| gate.admits(now, "a.example", 10)).count(), 10);
+        assert_eq!(
+            (0..20)
+                .filter(|_| gate.admits(now, "a.example", 10))
+                .count(),
+            10
+        );
         assert!(gate.admits(now, "b.example", 10));
         assert!(!gate.admits(now, "a.example", 10));
         assert!(gate.admits(now + Duration::from_millis(100), "a.example", 10));

@@ -42,14 +42,14 @@ struct Shelf {
 
 /// All port pairs of one worker.
 #[derive(Debug, Default)]
-pub struct PortPool {
+pub(crate) struct PortPool {
     shelves: [Shelf; 2],
 }
 
 impl PortPool {
     /// A pool of these pairs, all free.
     #[must_use]
-    pub fn new(pairs: impl IntoIterator<Item = PortPair>) -> Self {
+    pub(crate) fn new(pairs: impl IntoIterator<Item = PortPair>) -> Self {
         let mut pool = Self::default();
         for pair in pairs {
             pool.shelf(pair.side).free.push_back(pair);
@@ -58,24 +58,27 @@ impl PortPool {
     }
 
     /// Lends the pair of a side and address family that has been free longest; `None` when there is none.
-    pub fn take(&mut self, now: Instant, side: Side, is_ipv4: bool) -> Option<PortPair> {
+    pub(crate) fn take(&mut self, now: Instant, side: Side, is_ipv4: bool) -> Option<PortPair> {
         let shelf = self.shelf(side);
         shelf.release(now);
-        let at = shelf.free.iter().position(|pair| pair.advertised.is_ipv4() == is_ipv4)?;
+        let at = shelf
+            .free
+            .iter()
+            .position(|pair| pair.advertised.is_ipv4() == is_ipv4)?;
         shelf.used += 1;
         shelf.free.remove(at)
     }
 
     /// Takes a pair back; it is lent again only after `quarantine`, so that late packets of the old call meet no new
     /// one.
-    pub fn give_back(&mut self, now: Instant, pair: PortPair, quarantine: Duration) {
+    pub(crate) fn give_back(&mut self, now: Instant, pair: PortPair, quarantine: Duration) {
         let shelf = self.shelf(pair.side);
         shelf.used = shelf.used.saturating_sub(1);
         shelf.quarantined.push_back((now + quarantine, pair));
     }
 
     /// Pairs of a side: used, free, quarantined.
-    pub fn counts(&mut self, now: Instant, side: Side) -> [usize; 3] {
+    pub(crate) fn counts(&mut self, now: Instant, side: Side) -> [usize; 3] {
         let shelf = self.shelf(side);
         shelf.release(now);
         [shelf.used, shelf.free.len(), shelf.quarantined.len()]
@@ -109,9 +112,15 @@ mod tests {
         let lent = pool.take(now, Side::Inside, true).unwrap();
         assert_eq!(pool.take(now, Side::Inside, true), None);
         pool.give_back(now, lent, Duration::from_secs(10));
-        assert_eq!(pool.take(now + Duration::from_secs(9), Side::Inside, true), None);
+        assert_eq!(
+            pool.take(now + Duration::from_secs(9), Side::Inside, true),
+            None
+        );
         assert_eq!(pool.counts(now, Side::Inside), [0, 0, 1]);
-        assert_eq!(pool.take(now + Duration::from_secs(10), Side::Inside, true), Some(lent));
+        assert_eq!(
+            pool.take(now + Duration::from_secs(10), Side::Inside, true),
+            Some(lent)
+        );
     }
 
     #[test]
@@ -125,6 +134,12 @@ mod tests {
 
     fn pair(port: u16, ip: &str) -> PortPair {
         let advertised = ip.parse().unwrap();
-        PortPair { side: Side::Inside, advertised, port, rtp: SocketId(0), rtcp: SocketId(1) }
+        PortPair {
+            side: Side::Inside,
+            advertised,
+            port,
+            rtp: SocketId(0),
+            rtcp: SocketId(1),
+        }
     }
 }

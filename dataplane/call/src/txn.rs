@@ -72,11 +72,17 @@ pub(crate) struct RequestKey<'m> {
 impl<'m> RequestKey<'m> {
     pub(crate) fn of(request: &'m SipMessage) -> Option<Self> {
         let via = request.top_via()?;
-        Some(Self { branch: via.branch()?, host: via.host, port: via.port })
+        Some(Self {
+            branch: via.branch()?,
+            host: via.host,
+            port: via.port,
+        })
     }
 
     fn matches(&self, other: &Self) -> bool {
-        self.branch == other.branch && self.port == other.port && self.host.eq_ignore_ascii_case(other.host)
+        self.branch == other.branch
+            && self.port == other.port
+            && self.host.eq_ignore_ascii_case(other.host)
     }
 }
 
@@ -86,7 +92,16 @@ impl Server {
         let kind = kind_of(&cseq.method);
         let machine = ServerTransaction::new(kind, source.transport.is_reliable());
         let (method, cseq) = (cseq.method, cseq.number);
-        Some(Self { id, machine, method, cseq, source, request, last: None, cancelled: false })
+        Some(Self {
+            id,
+            machine,
+            method,
+            cseq,
+            source,
+            request,
+            last: None,
+            cancelled: false,
+        })
     }
 
     /// Whether a request from a side belongs to this transaction; `method` is INVITE for an ACK or CANCEL of one.
@@ -98,12 +113,20 @@ impl Server {
 
     /// A response made here, not yet sent.
     pub(crate) fn respond(&self, status: u16, to_tag: &str, extra: &[(&str, &str)]) -> Vec<u8> {
-        response::respond(&self.request, self.source.remote, status, Some(to_tag), extra)
+        response::respond(
+            &self.request,
+            self.source.remote,
+            status,
+            Some(to_tag),
+            extra,
+        )
     }
 
     /// The request's To tag.
     pub(crate) fn to_tag(&self) -> Option<Vec<u8>> {
-        self.request.to().and_then(|to| to.tag().map(<[u8]>::to_vec))
+        self.request
+            .to()
+            .and_then(|to| to.tag().map(<[u8]>::to_vec))
     }
 }
 
@@ -131,8 +154,17 @@ impl Client {
                 line(&mut out, header.name(), value);
             }
         }
-        line(&mut out, "To", to.or_else(|| self.request.first(Header::To)).unwrap_or_default());
-        line(&mut out, "CSeq", format!("{} {method}", self.cseq).as_bytes());
+        line(
+            &mut out,
+            "To",
+            to.or_else(|| self.request.first(Header::To))
+                .unwrap_or_default(),
+        );
+        line(
+            &mut out,
+            "CSeq",
+            format!("{} {method}", self.cseq).as_bytes(),
+        );
         out.extend_from_slice(b"Max-Forwards: 70\r\nContent-Length: 0\r\n\r\n");
         out
     }
@@ -140,11 +172,23 @@ impl Client {
 
 /// The earliest timer of a set of transactions.
 pub(crate) fn earliest(servers: &[Server], clients: &[Client]) -> Option<Instant> {
-    let servers = servers.iter().filter_map(|server| server.machine.poll_timeout());
-    servers.chain(clients.iter().filter_map(|client| client.machine.poll_timeout())).min()
+    let servers = servers
+        .iter()
+        .filter_map(|server| server.machine.poll_timeout());
+    servers
+        .chain(
+            clients
+                .iter()
+                .filter_map(|client| client.machine.poll_timeout()),
+        )
+        .min()
 }
 
 /// Which machine a method runs.
 pub(crate) fn kind_of(method: &Method) -> Kind {
-    if *method == Method::Invite { Kind::Invite } else { Kind::NonInvite }
+    if *method == Method::Invite {
+        Kind::Invite
+    } else {
+        Kind::NonInvite
+    }
 }

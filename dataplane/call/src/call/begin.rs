@@ -24,7 +24,11 @@ pub(crate) enum Invitation {
     /// From our call agent to the peer of a route.
     Outbound { number: E164, route: Arc<Route> },
     /// From a peer with a valid ticket.
-    Inbound { number: E164, peer_domain: String, ticket: [u8; 16] },
+    Inbound {
+        number: E164,
+        peer_domain: String,
+        ticket: [u8; 16],
+    },
 }
 
 /// Why a call could not begin; nothing of it is left.
@@ -93,23 +97,53 @@ impl Call {
     ) -> Option<Self> {
         let snapshot = cx.snapshot;
         let (way, number, peer_domain, peer_targets, ticket) = match &invitation {
-            Invitation::Outbound { number, route } => {
-                (Way::Outbound, *number, route.domain.clone(), route.targets.clone(), None)
-            }
-            Invitation::Inbound { number, peer_domain, ticket } => {
-                let targets = snapshot.routes.targets_of(peer_domain).unwrap_or_default().to_vec();
-                (Way::Inbound, *number, peer_domain.clone(), targets, Some(*ticket))
+            Invitation::Outbound { number, route } => (
+                Way::Outbound,
+                *number,
+                route.domain.clone(),
+                route.targets.clone(),
+                None,
+            ),
+            Invitation::Inbound {
+                number,
+                peer_domain,
+                ticket,
+            } => {
+                let targets = snapshot
+                    .routes
+                    .targets_of(peer_domain)
+                    .unwrap_or_default()
+                    .to_vec();
+                (
+                    Way::Inbound,
+                    *number,
+                    peer_domain.clone(),
+                    targets,
+                    Some(*ticket),
+                )
             }
         };
-        let inside = cx.local.listeners.iter().filter(|listener| listener.side == Side::Inside);
-        let inside = inside.flat_map(|listener| [listener.address.bound.ip(), listener.address.advertised.ip()]);
+        let inside = cx
+            .local
+            .listeners
+            .iter()
+            .filter(|listener| listener.side == Side::Inside);
+        let inside = inside.flat_map(|listener| {
+            [
+                listener.address.bound.ip(),
+                listener.address.advertised.ip(),
+            ]
+        });
         let hidden = inside.chain(snapshot.agent.allowed_sources.iter().copied());
         let settings = Settings {
             domain: snapshot.domain.clone(),
             rules: snapshot.calls.clone(),
             fallback: snapshot.fallback.clone(),
             agent: snapshot.agent.clone(),
-            hiding: Hiding::new(&snapshot.domain, hidden.chain([snapshot.agent.address.ip()])),
+            hiding: Hiding::new(
+                &snapshot.domain,
+                hidden.chain([snapshot.agent.address.ip()]),
+            ),
             peer_domain,
             peer_targets,
         };
@@ -143,7 +177,13 @@ impl Call {
             negotiation: Negotiation::new(snapshot.media.clone(), families, cx.res.rng),
             fallback: Fallback::default(),
             refer_cseq: None,
-            times: Times { started: now, ringing: None, answered: None, setup_deadline: setup, invite_deadline },
+            times: Times {
+                started: now,
+                ringing: None,
+                answered: None,
+                setup_deadline: setup,
+                invite_deadline,
+            },
             bye_from: [false; 2],
             outcome: None,
             final_status: 0,
@@ -153,7 +193,10 @@ impl Call {
 
     /// The Request-URI of the INVITE sent on.
     pub(super) fn initial_request_uri(&self) -> Vec<u8> {
-        let number = self.called.map(|number| number.to_string()).unwrap_or_default();
+        let number = self
+            .called
+            .map(|number| number.to_string())
+            .unwrap_or_default();
         match self.way {
             Way::Outbound => format!("sip:{number}@{}", self.settings.peer_domain).into_bytes(),
             Way::Inbound => {
@@ -169,9 +212,21 @@ impl Call {
     }
 
     /// Reports that a call with state came to nothing, once.
-    pub(super) fn report_setup_failure(&self, cx: &mut Cx<'_>, reason: &'static str, status: u16, detail: String) {
+    pub(super) fn report_setup_failure(
+        &self,
+        cx: &mut Cx<'_>,
+        reason: &'static str,
+        status: u16,
+        detail: String,
+    ) {
         let call_id = String::from_utf8_lossy(self.call_id(Side::Inside)).into_owned();
-        let report = Report::SetupFailed { call_id, way: self.way, reason, status, detail };
+        let report = Report::SetupFailed {
+            call_id,
+            way: self.way,
+            reason,
+            status,
+            detail,
+        };
         cx.outputs.push_back(crate::output::Output::Report(report));
     }
 }
@@ -191,9 +246,19 @@ fn legs_of(
         Way::Outbound => {
             let target = *settings.peer_targets.first()?;
             let listener = pick_listener(cx.local, Side::Outside, Transport::Tls, target)?;
-            let call_id = cx.call_ids.encode(invite.call_id(), nonce, &settings.domain);
-            let (caller, callee) = (from.at_host(&settings.domain), to.at_host(&settings.peer_domain));
-            let far = Leg { call_id, caller, callee, ..leg(cx.local, listener, Transport::Tls, settings, token)? };
+            let call_id = cx
+                .call_ids
+                .encode(invite.call_id(), nonce, &settings.domain);
+            let (caller, callee) = (
+                from.at_host(&settings.domain),
+                to.at_host(&settings.peer_domain),
+            );
+            let far = Leg {
+                call_id,
+                caller,
+                callee,
+                ..leg(cx.local, listener, Transport::Tls, settings, token)?
+            };
             Some([near, far])
         }
         Way::Inbound => {
@@ -201,7 +266,12 @@ fn legs_of(
             let listener = pick_listener(cx.local, Side::Inside, agent.transport, agent.address)?;
             let call_id = invite.call_id().to_vec();
             let (caller, callee) = (untagged(&from), untagged(&to));
-            let far = Leg { call_id, caller, callee, ..leg(cx.local, listener, agent.transport, settings, token)? };
+            let far = Leg {
+                call_id,
+                caller,
+                callee,
+                ..leg(cx.local, listener, agent.transport, settings, token)?
+            };
             Some([far, near])
         }
     }
@@ -217,7 +287,13 @@ fn leg_toward_caller(
     let (from, to): (NameAddr<'_>, NameAddr<'_>) = (invite.from()?, invite.to()?);
     let base = leg(local, source.listener, source.transport, settings, token)?;
     let call_id = invite.call_id().to_vec();
-    Some(Leg { call_id, caller: untagged(&from), callee: untagged(&to), conn: source.conn, ..base })
+    Some(Leg {
+        call_id,
+        caller: untagged(&from),
+        callee: untagged(&to),
+        conn: source.conn,
+        ..base
+    })
 }
 
 fn leg(
@@ -230,9 +306,18 @@ fn leg(
     let listener = local.listeners.get(usize::from(id.0))?;
     let ours = listener.address.advertised;
     let contact = match listener.side {
-        Side::Outside => format!("sip:{token}@{}:{};transport=tls", settings.domain, ours.port()),
+        Side::Outside => format!(
+            "sip:{token}@{}:{};transport=tls",
+            settings.domain,
+            ours.port()
+        ),
         Side::Inside => {
-            format!("sip:{token}@{}:{};transport={}", bracketed(ours.ip()), ours.port(), transport.name())
+            format!(
+                "sip:{token}@{}:{};transport={}",
+                bracketed(ours.ip()),
+                ours.port(),
+                transport.name()
+            )
         }
     };
     Some(Leg {
@@ -252,19 +337,38 @@ fn leg(
 }
 
 /// The listener a leg speaks from: same side, transport and family, else same transport, else any of the side.
-fn pick_listener(local: &LocalAddresses, side: Side, transport: Transport, to: SocketAddr) -> Option<ListenerId> {
-    let of_side = || local.listeners.iter().enumerate().filter(move |(_, listener)| listener.side == side);
+fn pick_listener(
+    local: &LocalAddresses,
+    side: Side,
+    transport: Transport,
+    to: SocketAddr,
+) -> Option<ListenerId> {
+    let of_side = || {
+        local
+            .listeners
+            .iter()
+            .enumerate()
+            .filter(move |(_, listener)| listener.side == side)
+    };
     let best = of_side()
-        .find(|(_, listener)| listener.transport == transport && listener.address.same_family(to.ip()))
+        .find(|(_, listener)| {
+            listener.transport == transport && listener.address.same_family(to.ip())
+        })
         .or_else(|| of_side().find(|(_, listener)| listener.transport == transport))
         .or_else(|| of_side().next())?;
     Some(ListenerId(best.0 as u16))
 }
 
 /// The listener of a side for datagrams to an address.
-pub(super) fn datagram_listener(local: &LocalAddresses, side: Side, to: SocketAddr) -> Option<ListenerId> {
+pub(super) fn datagram_listener(
+    local: &LocalAddresses,
+    side: Side,
+    to: SocketAddr,
+) -> Option<ListenerId> {
     let found = local.listeners.iter().position(|listener| {
-        listener.side == side && listener.transport == Transport::Udp && listener.address.same_family(to.ip())
+        listener.side == side
+            && listener.transport == Transport::Udp
+            && listener.address.same_family(to.ip())
     });
     found.map(|at| ListenerId(at as u16))
 }

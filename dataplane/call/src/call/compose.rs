@@ -25,8 +25,19 @@ pub(super) struct Passage<'c> {
 
 impl Call {
     /// A request as the other leg gets it.
-    pub(super) fn rewrite_request(&self, cx: &Cx<'_>, request: &SipMessage, passage: Passage<'_>) -> Option<Vec<u8>> {
-        let Passage { to, dialog, branch, cseq, body } = passage;
+    pub(super) fn rewrite_request(
+        &self,
+        cx: &Cx<'_>,
+        request: &SipMessage,
+        passage: Passage<'_>,
+    ) -> Option<Vec<u8>> {
+        let Passage {
+            to,
+            dialog,
+            branch,
+            cseq,
+            body,
+        } = passage;
         let method = request.method()?;
         let leg = self.leg(to);
         let party = self.party(to, dialog);
@@ -37,7 +48,11 @@ impl Call {
         let mut rewrite = Rewrite::new(request);
         rewrite.start_line([method.as_bytes(), b" ", &uri, b" SIP/2.0"].concat());
         alg::strip_hop(&mut rewrite);
-        for route in party.map(|party| party.routes.iter().rev()).into_iter().flatten() {
+        for route in party
+            .map(|party| party.routes.iter().rev())
+            .into_iter()
+            .flatten()
+        {
             rewrite.push_front("Route", route.clone());
         }
         rewrite.push_front("Via", leg.via(branch));
@@ -45,8 +60,18 @@ impl Call {
         rewrite.set(Header::From, from);
         rewrite.set(Header::To, to_value);
         rewrite.set(Header::CallId, leg.call_id.clone());
-        rewrite.set(Header::CSeq, [cseq.to_string().as_bytes(), b" ", method.as_bytes()].concat());
-        rewrite.set(Header::MaxForwards, request.max_forwards().saturating_sub(1).to_string().into_bytes());
+        rewrite.set(
+            Header::CSeq,
+            [cseq.to_string().as_bytes(), b" ", method.as_bytes()].concat(),
+        );
+        rewrite.set(
+            Header::MaxForwards,
+            request
+                .max_forwards()
+                .saturating_sub(1)
+                .to_string()
+                .into_bytes(),
+        );
         if alg::rewrites_contact(method) {
             rewrite.set(Header::Contact, alg::contact_value(&leg.contact, request));
         } else if to == Side::Outside {
@@ -68,30 +93,48 @@ impl Call {
     }
 
     /// A response as the side that asked gets it.
-    pub(super) fn rewrite_response(&self, server: &Server, message: &SipMessage, status_line: Option<u16>, body: Option<Vec<u8>>) -> Vec<u8> {
+    pub(super) fn rewrite_response(
+        &self,
+        server: &Server,
+        message: &SipMessage,
+        status_line: Option<u16>,
+        body: Option<Vec<u8>>,
+    ) -> Vec<u8> {
         let to = server.source.side;
         let mut rewrite = Rewrite::new(message);
         let status = status_line.or_else(|| message.status()).unwrap_or(500);
         if let Some(mapped) = status_line {
-            rewrite.start_line(format!("SIP/2.0 {mapped} {}", response::reason_phrase(mapped)).into_bytes());
+            rewrite.start_line(
+                format!("SIP/2.0 {mapped} {}", response::reason_phrase(mapped)).into_bytes(),
+            );
         }
         alg::strip_hop(&mut rewrite);
-        for via in response::vias_with_source(&server.request, server.source.remote).into_iter().rev() {
+        for via in response::vias_with_source(&server.request, server.source.remote)
+            .into_iter()
+            .rev()
+        {
             rewrite.push_front("Via", via);
         }
         let copy = |header: Header| server.request.first(header).unwrap_or_default().to_vec();
         for header in [Header::From, Header::CallId, Header::CSeq] {
             rewrite.set(header, copy(header));
         }
-        let tag = message.to().and_then(|to| to.tag().map(<[u8]>::to_vec)).unwrap_or_default();
+        let tag = message
+            .to()
+            .and_then(|to| to.tag().map(<[u8]>::to_vec))
+            .unwrap_or_default();
         let to_value = match server.to_tag() {
             Some(_) => copy(Header::To),
             None => tagged(&copy(Header::To), &tag),
         };
         rewrite.set(Header::To, to_value);
-        let makes_target = (101..300).contains(&status) && !tag.is_empty() && message.contact().is_some();
+        let makes_target =
+            (101..300).contains(&status) && !tag.is_empty() && message.contact().is_some();
         if alg::rewrites_contact(&server.method) && makes_target {
-            rewrite.set(Header::Contact, alg::contact_value(&self.leg(to).contact, message));
+            rewrite.set(
+                Header::Contact,
+                alg::contact_value(&self.leg(to).contact, message),
+            );
         } else if to == Side::Outside {
             rewrite.remove(Header::Contact);
         }
@@ -140,9 +183,18 @@ impl Call {
     /// From and To of what we send to a leg's party: the other party is the sender.
     fn identities(&self, to: Side, dialog: Option<usize>) -> (Vec<u8>, Vec<u8>) {
         let leg = self.leg(to);
-        let callee_tag = dialog.and_then(|at| self.dialogs.get(at)).map_or(&b""[..], |dialog| &dialog.callee_tag);
-        let (caller, callee) = (tagged(&leg.caller, &self.caller_tag), tagged(&leg.callee, callee_tag));
-        if to == self.caller_side() { (callee, caller) } else { (caller, callee) }
+        let callee_tag = dialog
+            .and_then(|at| self.dialogs.get(at))
+            .map_or(&b""[..], |dialog| &dialog.callee_tag);
+        let (caller, callee) = (
+            tagged(&leg.caller, &self.caller_tag),
+            tagged(&leg.callee, callee_tag),
+        );
+        if to == self.caller_side() {
+            (callee, caller)
+        } else {
+            (caller, callee)
+        }
     }
 
     /// The ticket of a new call: the agent's own token under the configured name, else the route's (ticket.md 2).
@@ -150,11 +202,17 @@ impl Call {
         if self.way != Way::Outbound {
             return;
         }
-        let brought = request.fields().find(|field| field.header.is_ticket()).map(|field| field.value.to_vec());
+        let brought = request
+            .fields()
+            .find(|field| field.header.is_ticket())
+            .map(|field| field.value.to_vec());
         rewrite.remove_where(|header, _| header.is_ticket());
         let learned = || {
             let route = cx.snapshot.routes.lookup(self.called?, cx.res.now.unix)?;
-            route.ticket.as_ref().map(|ticket| ticket.clone().into_bytes())
+            route
+                .ticket
+                .as_ref()
+                .map(|ticket| ticket.clone().into_bytes())
         };
         if let Some(ticket) = brought.or_else(learned) {
             rewrite.push_back(cx.snapshot.tickets.header.name(), ticket);
@@ -171,7 +229,11 @@ impl Call {
 
     /// The number an INVITE of a side was passed on with.
     pub(super) fn sent_invite_number(&self, from: Side, received: u32) -> Option<u32> {
-        let found = self.invite_numbers.iter().rev().find(|one| one.from == from && one.received == received);
+        let found = self
+            .invite_numbers
+            .iter()
+            .rev()
+            .find(|one| one.from == from && one.received == received);
         found.map(|one| one.sent)
     }
 
@@ -201,8 +263,15 @@ impl Call {
         let id = self.transaction_id();
         let reliable = !matches!(target, Target::Datagram { .. });
         let machine = ClientTransaction::new(kind_of(&cseq.method), reliable, cx.now().instant);
-        let token = Some(SendToken { call: self.key, transaction: id });
-        cx.outputs.push_back(Output::Transmit(Transmit { target: target.clone(), bytes, token }));
+        let token = Some(SendToken {
+            call: self.key,
+            transaction: id,
+        });
+        cx.outputs.push_back(Output::Transmit(Transmit {
+            target: target.clone(),
+            bytes,
+            token,
+        }));
         self.clients.push(Client {
             id,
             side,
@@ -241,7 +310,10 @@ impl Call {
             timeout: self.settings.rules.connect_timeout,
         };
         match self.leg(Side::Outside).conn {
-            Some(conn) => Target::Connection { conn, otherwise: (!dial.addresses.is_empty()).then_some(dial) },
+            Some(conn) => Target::Connection {
+                conn,
+                otherwise: (!dial.addresses.is_empty()).then_some(dial),
+            },
             None => Target::Dial(dial),
         }
     }
@@ -249,14 +321,34 @@ impl Call {
     fn inside_target(&self, cx: &Cx<'_>, party: Option<&Party>) -> Option<Target> {
         let (leg, agent) = (self.leg(Side::Inside), &self.settings.agent);
         let next = party.and_then(|party| {
-            let route = party.routes.first().and_then(|route| NameAddr::parse(route)).map(|route| route.uri.to_vec());
+            let route = party
+                .routes
+                .first()
+                .and_then(|route| NameAddr::parse(route))
+                .map(|route| route.uri.to_vec());
             route.or_else(|| (!party.contact.is_empty()).then(|| party.contact.clone()))
         });
         let uri = next.as_deref().and_then(SipUri::parse);
-        let named = uri.and_then(|uri| std::str::from_utf8(uri.param("transport")?).ok()?.parse().ok());
-        let transport: Transport = if next.is_some() { named.unwrap_or(leg.transport) } else { agent.transport };
-        let default_port = if transport == Transport::Tls { 5061 } else { 5060 };
-        let address = next.as_deref().and_then(|uri| socket_address(uri, default_port)).unwrap_or(agent.address);
+        let named = uri.and_then(|uri| {
+            std::str::from_utf8(uri.param("transport")?)
+                .ok()?
+                .parse()
+                .ok()
+        });
+        let transport: Transport = if next.is_some() {
+            named.unwrap_or(leg.transport)
+        } else {
+            agent.transport
+        };
+        let default_port = if transport == Transport::Tls {
+            5061
+        } else {
+            5060
+        };
+        let address = next
+            .as_deref()
+            .and_then(|uri| socket_address(uri, default_port))
+            .unwrap_or(agent.address);
         if transport == Transport::Udp {
             let from = datagram_listener(cx.local, Side::Inside, address)?;
             return Some(Target::Datagram { from, to: address });
@@ -265,11 +357,16 @@ impl Call {
             side: Side::Inside,
             transport,
             addresses: vec![address],
-            server_name: (transport == Transport::Tls).then(|| agent.tls_name.clone()).flatten(),
+            server_name: (transport == Transport::Tls)
+                .then(|| agent.tls_name.clone())
+                .flatten(),
             timeout: self.settings.rules.connect_timeout,
         };
         Some(match leg.conn.filter(|_| transport == leg.transport) {
-            Some(conn) => Target::Connection { conn, otherwise: Some(dial) },
+            Some(conn) => Target::Connection {
+                conn,
+                otherwise: Some(dial),
+            },
             None => Target::Dial(dial),
         })
     }
@@ -278,25 +375,47 @@ impl Call {
     pub(super) fn reply(&mut self, cx: &mut Cx<'_>, id: u64, status: u16, extra: &[(&str, &str)]) {
         let Some(at) = self.server(id) else { return };
         // A 100 makes no dialog and so bears no tag of ours (RFC 3261 §8.2.6.2).
-        let tag = if status == 100 { String::new() } else { self.own_tag.clone() };
+        let tag = if status == 100 {
+            String::new()
+        } else {
+            self.own_tag.clone()
+        };
         let bytes = match tag.as_str() {
-            "" => response::respond(&self.servers[at].request, self.servers[at].source.remote, status, None, extra),
+            "" => response::respond(
+                &self.servers[at].request,
+                self.servers[at].source.remote,
+                status,
+                None,
+                extra,
+            ),
             tag => self.servers[at].respond(status, tag, extra),
         };
         self.send_response(cx, at, status, bytes);
     }
 
     /// Sends a response through its transaction; one that may no longer be sent is dropped.
-    pub(super) fn send_response(&mut self, cx: &mut Cx<'_>, at: usize, status: u16, bytes: Vec<u8>) -> bool {
+    pub(super) fn send_response(
+        &mut self,
+        cx: &mut Cx<'_>,
+        at: usize,
+        status: u16,
+        bytes: Vec<u8>,
+    ) -> bool {
         let now = cx.now().instant;
-        let Some(server) = self.servers.get_mut(at) else { return false };
+        let Some(server) = self.servers.get_mut(at) else {
+            return false;
+        };
         if !server.machine.on_send(now, status) {
             return false;
         }
         server.last = Some(bytes.clone());
         let target = response_target(&server.source, &server.request);
         cx.counters.response_sent(server.source.side, status);
-        cx.outputs.push_back(Output::Transmit(Transmit { target, bytes, token: None }));
+        cx.outputs.push_back(Output::Transmit(Transmit {
+            target,
+            bytes,
+            token: None,
+        }));
         true
     }
 }
@@ -305,13 +424,19 @@ impl Call {
 /// source address, at the port of sent-by unless `rport` was asked for.
 pub(crate) fn response_target(source: &crate::transport::Source, request: &SipMessage) -> Target {
     match source.conn {
-        Some(conn) => Target::Connection { conn, otherwise: None },
+        Some(conn) => Target::Connection {
+            conn,
+            otherwise: None,
+        },
         None => {
             let mut to = source.remote;
             if let Some(via) = request.top_via().filter(|via| !via.has_rport()) {
                 to.set_port(via.port.unwrap_or(5060));
             }
-            Target::Datagram { from: source.listener, to }
+            Target::Datagram {
+                from: source.listener,
+                to,
+            }
         }
     }
 }
@@ -321,7 +446,11 @@ pub(super) fn answer_statelessly(cx: &mut Cx<'_>, server: &Server, status: u16) 
     let bytes = response::respond(&server.request, server.source.remote, status, None, &[]);
     let target = response_target(&server.source, &server.request);
     cx.counters.response_sent(server.source.side, status);
-    cx.outputs.push_back(Output::Transmit(Transmit { target, bytes, token: None }));
+    cx.outputs.push_back(Output::Transmit(Transmit {
+        target,
+        bytes,
+        token: None,
+    }));
 }
 
 /// A new branch, not to be guessed.
@@ -336,5 +465,8 @@ pub(super) fn method_text(method: &Method) -> String {
 
 fn socket_address(uri: &[u8], default_port: u16) -> Option<std::net::SocketAddr> {
     let uri = SipUri::parse(uri)?;
-    Some(std::net::SocketAddr::new(uri.ip()?, uri.port.unwrap_or(default_port)))
+    Some(std::net::SocketAddr::new(
+        uri.ip()?,
+        uri.port.unwrap_or(default_port),
+    ))
 }

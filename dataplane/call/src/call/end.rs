@@ -16,7 +16,11 @@ impl Call {
             return;
         }
         let moved = self.fallback.is_moving() && outcome == CallOutcome::Completed;
-        let outcome = if moved { CallOutcome::FellBackInCall } else { outcome };
+        let outcome = if moved {
+            CallOutcome::FellBackInCall
+        } else {
+            outcome
+        };
         self.outcome = Some(outcome);
         self.phase = CallPhase::Ending;
         self.times.setup_deadline = None;
@@ -24,7 +28,8 @@ impl Call {
         let media = self.negotiation.end(&mut cx.res);
         cx.counters.call_ended(self.way, outcome);
         let now = cx.now();
-        let since = |from: std::time::Instant, to: std::time::Instant| to.saturating_duration_since(from);
+        let since =
+            |from: std::time::Instant, to: std::time::Instant| to.saturating_duration_since(from);
         let started = self.times.started.instant;
         let text = |side: Side| String::from_utf8_lossy(self.call_id(side)).into_owned();
         let record = CallEnded {
@@ -44,7 +49,8 @@ impl Call {
             media,
             fallback: self.fallback_event(cx, "ended"),
         };
-        cx.outputs.push_back(Output::Report(Report::CallEnded(Box::new(record))));
+        cx.outputs
+            .push_back(Output::Report(Report::CallEnded(Box::new(record))));
     }
 
     /// The edge ends an answered call by itself.
@@ -100,14 +106,22 @@ impl Call {
         let contact = String::from_utf8_lossy(&self.leg(Side::Inside).contact).into_owned();
         let extra = [
             ("Contact", format!("<{contact}>")),
-            ("Refer-To", format!("<sip:{number}@{};user=phone>", self.settings.agent.address)),
+            (
+                "Refer-To",
+                format!("<sip:{number}@{};user=phone>", self.settings.agent.address),
+            ),
             ("Refer-Sub", "false".to_owned()),
             ("Supported", "norefersub".to_owned()),
         ];
         let bytes = self.compose_request(Side::Inside, dialog, ("REFER", cseq, &branch), &extra);
         self.refer_cseq = Some(cseq);
         self.phase = CallPhase::FallingBack;
-        self.send_request(cx, (Side::Inside, Some(dialog)), (bytes, branch), Purpose::Refer);
+        self.send_request(
+            cx,
+            (Side::Inside, Some(dialog)),
+            (bytes, branch),
+            Purpose::Refer,
+        );
         self.report_fallback(cx, "refer_sent");
     }
 
@@ -125,7 +139,8 @@ impl Call {
     pub(super) fn report_fallback(&mut self, cx: &mut Cx<'_>, stage: &'static str) {
         cx.counters.fallback_step(stage);
         if let Some(event) = self.fallback_event(cx, stage) {
-            cx.outputs.push_back(Output::Report(Report::Fallback(event)));
+            cx.outputs
+                .push_back(Output::Report(Report::Fallback(event)));
         }
     }
 

@@ -15,7 +15,8 @@ use std::time::Instant;
 
 use tollgate_contract::counters::WorkerCounters;
 use tollgate_contract::{
-    AgentTarget, CallOutcome, CallPhase, CallRules, CallView, E164, FallbackSettings, Now, Side, Snapshot, Way,
+    AgentTarget, CallOutcome, CallPhase, CallRules, CallView, E164, FallbackSettings, Now, Side,
+    Snapshot, Way,
 };
 use tollgate_media::{FlowId, FlowTable};
 use tollgate_sip::SipMessage;
@@ -162,8 +163,11 @@ impl Call {
         if message.status().is_some() {
             return self.client_for(side, message).is_some();
         }
-        let of_a_transaction = RequestKey::of(message)
-            .is_some_and(|key| self.servers.iter().any(|server| server.is_for(side, &key, &server.method)));
+        let of_a_transaction = RequestKey::of(message).is_some_and(|key| {
+            self.servers
+                .iter()
+                .any(|server| server.is_for(side, &key, &server.method))
+        });
         of_a_transaction || self.dialog_of(side, message).is_some()
     }
 
@@ -182,7 +186,9 @@ impl Call {
             phase: self.phase,
             peer_domain: self.settings.peer_domain.clone(),
             called: self.called,
-            age: now.instant.saturating_duration_since(self.times.started.instant),
+            age: now
+                .instant
+                .saturating_duration_since(self.times.started.instant),
             media: self.negotiation.views(flows),
         }
     }
@@ -204,11 +210,17 @@ impl Call {
         let (from, to) = (message.from()?, message.to()?);
         let (from, to) = (from.tag()?, to.tag()?);
         let sender_is_caller = (side == self.caller_side()) == message.status().is_none();
-        let (caller, callee) = if sender_is_caller { (from, to) } else { (to, from) };
+        let (caller, callee) = if sender_is_caller {
+            (from, to)
+        } else {
+            (to, from)
+        };
         if caller != self.caller_tag {
             return None;
         }
-        self.dialogs.iter().position(|dialog| dialog.callee_tag == callee)
+        self.dialogs
+            .iter()
+            .position(|dialog| dialog.callee_tag == callee)
     }
 
     /// The confirmed dialog, if the call was answered.
@@ -221,14 +233,18 @@ impl Call {
         if side == self.caller_side() {
             return Some(&self.caller);
         }
-        dialog.and_then(|at| self.dialogs.get(at)).map(|dialog| &dialog.callee)
+        dialog
+            .and_then(|at| self.dialogs.get(at))
+            .map(|dialog| &dialog.callee)
     }
 
     fn party_mut(&mut self, side: Side, dialog: usize) -> Option<&mut Party> {
         if side == self.caller_side() {
             return Some(&mut self.caller);
         }
-        self.dialogs.get_mut(dialog).map(|dialog| &mut dialog.callee)
+        self.dialogs
+            .get_mut(dialog)
+            .map(|dialog| &mut dialog.callee)
     }
 
     fn server(&self, id: u64) -> Option<usize> {
@@ -238,7 +254,9 @@ impl Call {
     fn client_for(&self, side: Side, message: &SipMessage) -> Option<usize> {
         let via = message.top_via()?;
         let (branch, cseq) = (via.branch()?, message.cseq()?);
-        self.clients.iter().position(|client| client.is_for(side, branch, &cseq.method))
+        self.clients
+            .iter()
+            .position(|client| client.is_for(side, branch, &cseq.method))
     }
 
     fn transaction_id(&mut self) -> u64 {

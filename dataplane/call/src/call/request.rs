@@ -16,14 +16,26 @@ const MAX_REMEMBERED: usize = 8;
 
 impl Call {
     /// A request that carries one of the call's Call-IDs and belongs to it. Returns whether it did.
-    pub(crate) fn handle_request(&mut self, cx: &mut Cx<'_>, source: &Source, request: SipMessage) -> bool {
-        let Some(key) = RequestKey::of(&request) else { return false };
-        let Some(method) = request.method().cloned() else { return false };
+    pub(crate) fn handle_request(
+        &mut self,
+        cx: &mut Cx<'_>,
+        source: &Source,
+        request: SipMessage,
+    ) -> bool {
+        let Some(key) = RequestKey::of(&request) else {
+            return false;
+        };
+        let Some(method) = request.method().cloned() else {
+            return false;
+        };
         match method {
             Method::Ack => self.handle_ack(cx, source, &request),
             Method::Cancel => self.handle_cancel(cx, source, request),
             method => {
-                let known = self.servers.iter().position(|server| server.is_for(source.side, &key, &method));
+                let known = self
+                    .servers
+                    .iter()
+                    .position(|server| server.is_for(source.side, &key, &method));
                 match known {
                     Some(at) => {
                         self.repeat_response(cx, at);
@@ -37,23 +49,43 @@ impl Call {
 
     /// A retransmitted request gets the last response again and nothing else happens.
     fn repeat_response(&mut self, cx: &mut Cx<'_>, at: usize) {
-        let Some(server) = self.servers.get(at) else { return };
-        if let Some(bytes) = server.last.clone().filter(|_| server.machine.repeats_response()) {
+        let Some(server) = self.servers.get(at) else {
+            return;
+        };
+        if let Some(bytes) = server
+            .last
+            .clone()
+            .filter(|_| server.machine.repeats_response())
+        {
             let target = super::compose::response_target(&server.source, &server.request);
-            cx.outputs.push_back(Output::Transmit(Transmit { target, bytes, token: None }));
+            cx.outputs.push_back(Output::Transmit(Transmit {
+                target,
+                bytes,
+                token: None,
+            }));
         }
     }
 
     fn handle_ack(&mut self, cx: &mut Cx<'_>, source: &Source, ack: &SipMessage) -> bool {
         let now = cx.now().instant;
-        let Some(key) = RequestKey::of(ack) else { return false };
-        let refused = self.servers.iter_mut().find(|server| server.is_for(source.side, &key, &Method::Invite));
+        let Some(key) = RequestKey::of(ack) else {
+            return false;
+        };
+        let refused = self
+            .servers
+            .iter_mut()
+            .find(|server| server.is_for(source.side, &key, &Method::Invite));
         if let Some(server) = refused
             && server.machine.on_ack(now)
         {
             return true;
         }
-        let Some(dialog) = self.dialog_of(source.side, ack).filter(|_| self.is_of_peer(source)) else { return false };
+        let Some(dialog) = self
+            .dialog_of(source.side, ack)
+            .filter(|_| self.is_of_peer(source))
+        else {
+            return false;
+        };
         if self.phase == CallPhase::Ending {
             return true;
         }
@@ -63,13 +95,17 @@ impl Call {
 
     /// The ACK to a 2xx: passed on with a branch of its own and its INVITE's number.
     fn relay_ack(&mut self, cx: &mut Cx<'_>, from: Side, dialog: usize, ack: &SipMessage) {
-        let Some(received) = ack.cseq().map(|cseq| cseq.number) else { return };
+        let Some(received) = ack.cseq().map(|cseq| cseq.number) else {
+            return;
+        };
         let Some(cseq) = self.sent_invite_number(from, received) else {
             cx.counters.violation(Violation::Unmatched);
             return;
         };
         let answer = match ack.has_sdp() {
-            true => self.negotiation.handle(&mut cx.res, from, Carrier::Ack, ack.body()),
+            true => self
+                .negotiation
+                .handle(&mut cx.res, from, Carrier::Ack, ack.body()),
             false if self.negotiation.offered_by() == Some(from.other()) => {
                 Err(SdpRefusal::Answer("the ACK has no answer"))
             }
@@ -81,20 +117,44 @@ impl Call {
             cx.counters.violation(Violation::SdpInAck);
         }
         let is_bad = answer.is_err();
-        let body = answer.ok().flatten().or_else(|| ack.has_sdp().then(Vec::new));
+        let body = answer
+            .ok()
+            .flatten()
+            .or_else(|| ack.has_sdp().then(Vec::new));
         let branch = new_branch(cx.res.rng);
-        let passage = Passage { to: from.other(), dialog: Some(dialog), branch: &branch, cseq, body };
-        let (Some(bytes), Some(target)) =
-            (self.rewrite_request(cx, ack, passage), self.target(cx, from.other(), Some(dialog)))
-        else {
+        let passage = Passage {
+            to: from.other(),
+            dialog: Some(dialog),
+            branch: &branch,
+            cseq,
+            body,
+        };
+        let (Some(bytes), Some(target)) = (
+            self.rewrite_request(cx, ack, passage),
+            self.target(cx, from.other(), Some(dialog)),
+        ) else {
             return;
         };
-        let tag = self.dialogs.get(dialog).map(|dialog| dialog.callee_tag.clone()).unwrap_or_default();
+        let tag = self
+            .dialogs
+            .get(dialog)
+            .map(|dialog| dialog.callee_tag.clone())
+            .unwrap_or_default();
         remember(
             &mut self.forwarded_acks,
-            ForwardedAck { side: from.other(), tag, cseq, target: target.clone(), bytes: bytes.clone() },
+            ForwardedAck {
+                side: from.other(),
+                tag,
+                cseq,
+                target: target.clone(),
+                bytes: bytes.clone(),
+            },
         );
-        cx.outputs.push_back(Output::Transmit(Transmit { target, bytes, token: None }));
+        cx.outputs.push_back(Output::Transmit(Transmit {
+            target,
+            bytes,
+            token: None,
+        }));
         self.negotiation.on_answered(&mut cx.res);
         if is_bad {
             self.end_both_legs(cx, "bad_answer_in_ack");
@@ -103,17 +163,28 @@ impl Call {
 
     /// RFC 3261 §9: 200 at once; the other leg is cancelled once it has said something.
     fn handle_cancel(&mut self, cx: &mut Cx<'_>, source: &Source, cancel: SipMessage) -> bool {
-        let Some(key) = RequestKey::of(&cancel) else { return false };
-        if let Some(at) = self.servers.iter().position(|server| server.is_for(source.side, &key, &Method::Cancel)) {
+        let Some(key) = RequestKey::of(&cancel) else {
+            return false;
+        };
+        if let Some(at) = self
+            .servers
+            .iter()
+            .position(|server| server.is_for(source.side, &key, &Method::Cancel))
+        {
             self.repeat_response(cx, at);
             return true;
         }
-        let invite = self.servers.iter_mut().find(|server| server.is_for(source.side, &key, &Method::Invite));
+        let invite = self
+            .servers
+            .iter_mut()
+            .find(|server| server.is_for(source.side, &key, &Method::Invite));
         let Some(invite) = invite else { return false };
         invite.cancelled = true;
         let of = invite.id;
         let id = self.transaction_id();
-        if let Some(server) = Server::new(id, source.clone(), cancel).filter(|_| !self.is_at_transaction_limit()) {
+        if let Some(server) =
+            Server::new(id, source.clone(), cancel).filter(|_| !self.is_at_transaction_limit())
+        {
             self.servers.push(server);
             self.reply(cx, id, 200, &[]);
         }
@@ -139,31 +210,43 @@ impl Call {
     /// Sends the CANCEL of an INVITE of ours; after it the final response has 64 × T1 to come (RFC 3261 §9.1).
     pub(super) fn send_cancel(&mut self, cx: &mut Cx<'_>, client: u64) {
         let now = cx.now().instant;
-        let Some(client) = self.clients.iter_mut().find(|one| one.id == client) else { return };
+        let Some(client) = self.clients.iter_mut().find(|one| one.id == client) else {
+            return;
+        };
         if client.cancel == CancelState::Sent {
             return;
         }
         client.cancel = CancelState::Sent;
-        client.machine.give_up_within(now, tollgate_sip::transaction::TIMEOUT);
+        client
+            .machine
+            .give_up_within(now, tollgate_sip::transaction::TIMEOUT);
         let (bytes, branch) = (client.hop_request("CANCEL", None), client.branch.clone());
         let (side, target) = (client.side, client.target.clone());
         self.send_request_to(cx, side, target, (bytes, branch), Purpose::Cancel);
     }
 
     fn handle_in_dialog(&mut self, cx: &mut Cx<'_>, source: &Source, request: SipMessage) -> bool {
-        let Some(dialog) = self.dialog_of(source.side, &request) else { return false };
+        let Some(dialog) = self.dialog_of(source.side, &request) else {
+            return false;
+        };
         if !self.is_of_peer(source) {
             cx.counters.violation(Violation::ForeignPeer);
             return false;
         }
         let id = self.transaction_id();
-        let Some(server) = Server::new(id, source.clone(), request) else { return false };
+        let Some(server) = Server::new(id, source.clone(), request) else {
+            return false;
+        };
         let is_ending = self.phase == CallPhase::Ending;
         if is_ending && (server.method != Method::Bye || self.bye_from[source.side.index()]) {
             return false;
         }
         self.leg_mut(source.side).conn = source.conn;
-        let (method, cseq, hops) = (server.method.clone(), server.cseq, server.request.max_forwards());
+        let (method, cseq, hops) = (
+            server.method.clone(),
+            server.cseq,
+            server.request.max_forwards(),
+        );
         if self.is_at_transaction_limit() {
             super::compose::answer_statelessly(cx, &server, 503);
             return true;
@@ -194,7 +277,9 @@ impl Call {
                 cx.counters.violation(Violation::ReferFromOutside);
                 self.reply(cx, id, 403, &[]);
             }
-            Method::Notify if side == Side::Inside && self.is_about_our_refer(id) => self.on_refer_progress(cx, id),
+            Method::Notify if side == Side::Inside && self.is_about_our_refer(id) => {
+                self.on_refer_progress(cx, id)
+            }
             Method::Invite if self.is_invite_pending(id) => {
                 cx.counters.violation(Violation::Glare);
                 self.reply(cx, id, 491, &[]);
@@ -231,7 +316,9 @@ impl Call {
             return;
         }
         // Target refresh (RFC 3261 §12.2.1.1): where the sender now wants to be reached.
-        let Some(server) = self.servers.get(at) else { return };
+        let Some(server) = self.servers.get(at) else {
+            return;
+        };
         if matches!(server.method, Method::Invite | Method::Update) {
             let (side, request) = (server.source.side, server.request.clone());
             self.leg_mut(side).learn_allow(&request);
@@ -248,7 +335,9 @@ impl Call {
         at: usize,
         dialog: Option<usize>,
     ) -> Result<(), SdpRefusal> {
-        let Some(server) = self.servers.get(at) else { return Ok(()) };
+        let Some(server) = self.servers.get(at) else {
+            return Ok(());
+        };
         let (id, from, received) = (server.id, server.source.side, server.cseq);
         let is_invite = server.method == Method::Invite;
         let request = server.request.clone();
@@ -256,7 +345,10 @@ impl Call {
             return Err(SdpRefusal::NothingLeft);
         }
         let body = match request.has_sdp() {
-            true => self.negotiation.handle(&mut cx.res, from, Carrier::Request(id), request.body())?,
+            true => {
+                self.negotiation
+                    .handle(&mut cx.res, from, Carrier::Request(id), request.body())?
+            }
             false => None,
         };
         let kept = self.negotiation.take_keys_kept_on_move();
@@ -264,12 +356,30 @@ impl Call {
         let to = from.other();
         let cseq = self.leg_mut(to).book.forward(received);
         if is_invite {
-            remember(&mut self.invite_numbers, InviteNumber { from, received, sent: cseq });
+            remember(
+                &mut self.invite_numbers,
+                InviteNumber {
+                    from,
+                    received,
+                    sent: cseq,
+                },
+            );
         }
         let branch = new_branch(cx.res.rng);
-        let passage = Passage { to, dialog, branch: &branch, cseq, body };
+        let passage = Passage {
+            to,
+            dialog,
+            branch: &branch,
+            cseq,
+            body,
+        };
         if let Some(bytes) = self.rewrite_request(cx, &request, passage) {
-            self.send_request(cx, (to, dialog), (bytes, branch), Purpose::Relay { server: id });
+            self.send_request(
+                cx,
+                (to, dialog),
+                (bytes, branch),
+                Purpose::Relay { server: id },
+            );
         }
         Ok(())
     }
@@ -278,9 +388,10 @@ impl Call {
     pub(super) fn is_of_peer(&self, source: &Source) -> bool {
         match source.side {
             Side::Inside => true,
-            Side::Outside => {
-                source.peer.as_ref().is_some_and(|peer| peer.domains.contains(&self.settings.peer_domain))
-            }
+            Side::Outside => source
+                .peer
+                .as_ref()
+                .is_some_and(|peer| peer.domains.contains(&self.settings.peer_domain)),
         }
     }
 
@@ -295,12 +406,24 @@ impl Call {
 
     /// calls.md 7: a NOTIFY about the REFER we sent, by its id or without one.
     fn is_about_our_refer(&self, id: u64) -> bool {
-        let Some(expected) = self.refer_cseq else { return false };
-        let event = self.server(id).and_then(|at| self.servers[at].request.first(Header::Event).map(<[u8]>::to_vec));
+        let Some(expected) = self.refer_cseq else {
+            return false;
+        };
+        let event = self.server(id).and_then(|at| {
+            self.servers[at]
+                .request
+                .first(Header::Event)
+                .map(<[u8]>::to_vec)
+        });
         let Some(event) = event else { return false };
-        let name = event.split(|byte| *byte == b';').next().map(trim).unwrap_or_default();
+        let name = event
+            .split(|byte| *byte == b';')
+            .next()
+            .map(trim)
+            .unwrap_or_default();
         let named = tollgate_sip::param(&event, "id");
-        name.eq_ignore_ascii_case(b"refer") && named.is_none_or(|named| named == expected.to_string().as_bytes())
+        name.eq_ignore_ascii_case(b"refer")
+            && named.is_none_or(|named| named == expected.to_string().as_bytes())
     }
 
     fn on_refer_progress(&mut self, cx: &mut Cx<'_>, id: u64) {
@@ -321,13 +444,22 @@ impl Call {
 /// A body of several parts with SDP in it: it cannot be passed on unread (product.md 6.1), so it is refused.
 pub(super) fn hides_sdp(message: &SipMessage) -> bool {
     let kind = message.first(Header::ContentType).unwrap_or_default();
-    let is_multipart = kind.get(..10).is_some_and(|head| head.eq_ignore_ascii_case(b"multipart/"));
-    is_multipart && message.body().windows(15).any(|window| window.eq_ignore_ascii_case(b"application/sdp"))
+    let is_multipart = kind
+        .get(..10)
+        .is_some_and(|head| head.eq_ignore_ascii_case(b"multipart/"));
+    is_multipart
+        && message
+            .body()
+            .windows(15)
+            .any(|window| window.eq_ignore_ascii_case(b"application/sdp"))
 }
 
 /// The status of a `message/sipfrag` body (RFC 3420).
 fn sipfrag_status(body: &[u8]) -> Option<u16> {
-    let rest = body.get(8..11).filter(|_| body.get(..8).is_some_and(|head| head.eq_ignore_ascii_case(b"SIP/2.0 ")))?;
+    let rest = body.get(8..11).filter(|_| {
+        body.get(..8)
+            .is_some_and(|head| head.eq_ignore_ascii_case(b"SIP/2.0 "))
+    })?;
     std::str::from_utf8(rest).ok()?.parse().ok()
 }
 

@@ -15,8 +15,15 @@ use crate::txn::{Purpose, earliest};
 impl Call {
     /// When [`handle_timeout`](Self::handle_timeout) wants to be called.
     pub(crate) fn poll_timeout(&self) -> Option<Instant> {
-        let own = [self.times.setup_deadline, self.times.invite_deadline, self.fallback_timeout()];
-        own.into_iter().chain([earliest(&self.servers, &self.clients)]).flatten().min()
+        let own = [
+            self.times.setup_deadline,
+            self.times.invite_deadline,
+            self.fallback_timeout(),
+        ];
+        own.into_iter()
+            .chain([earliest(&self.servers, &self.clients)])
+            .flatten()
+            .min()
     }
 
     /// Time has passed.
@@ -41,13 +48,25 @@ impl Call {
     }
 
     /// Verdicts of one monitoring interval about what a side sends: the worst over its streams.
-    pub(crate) fn handle_verdict(&mut self, cx: &mut Cx<'_>, side: Side, verdict: Verdict, loss: f32, jitter_us: u32) {
-        if !self.settings.fallback.enabled || !matches!(self.phase, CallPhase::Established | CallPhase::FallingBack) {
+    pub(crate) fn handle_verdict(
+        &mut self,
+        cx: &mut Cx<'_>,
+        side: Side,
+        verdict: Verdict,
+        loss: f32,
+        jitter_us: u32,
+    ) {
+        if !self.settings.fallback.enabled
+            || !matches!(self.phase, CallPhase::Established | CallPhase::FallingBack)
+        {
             return;
         }
         let now = cx.now().instant;
         let settings = self.settings.fallback.clone();
-        if let Some(step) = self.fallback.on_verdict(now, &settings, side, verdict, (loss, jitter_us)) {
+        if let Some(step) =
+            self.fallback
+                .on_verdict(now, &settings, side, verdict, (loss, jitter_us))
+        {
             self.on_fallback_step(cx, step);
         }
     }
@@ -60,12 +79,17 @@ impl Call {
     }
 
     fn fallback_timeout(&self) -> Option<Instant> {
-        self.outcome.is_none().then(|| self.fallback.poll_timeout()).flatten()
+        self.outcome
+            .is_none()
+            .then(|| self.fallback.poll_timeout())
+            .flatten()
     }
 
     fn give_up_setup(&mut self, cx: &mut Cx<'_>, reason: &'static str) {
         let initial = (0..self.servers.len()).find(|at| self.is_initial(*at));
-        let Some(server) = initial.map(|at| self.servers[at].id) else { return };
+        let Some(server) = initial.map(|at| self.servers[at].id) else {
+            return;
+        };
         self.cancel_clients_of(cx, server);
         let detail = format!("waited for the {} side", self.caller_side().other().name());
         self.refuse_setup(cx, server, reason, 408, detail);
@@ -78,11 +102,17 @@ impl Call {
                 if let (Fired::Retransmit, Some(bytes)) = (fired, server.last.clone()) {
                     let target = super::compose::response_target(&server.source, &server.request);
                     cx.counters.retransmissions.inc();
-                    cx.outputs.push_back(Output::Transmit(Transmit { target, bytes, token: None }));
+                    cx.outputs.push_back(Output::Transmit(Transmit {
+                        target,
+                        bytes,
+                        token: None,
+                    }));
                 }
             }
         }
-        self.servers.retain(|server| server.machine.state() != tollgate_sip::transaction::ServerState::Terminated);
+        self.servers.retain(|server| {
+            server.machine.state() != tollgate_sip::transaction::ServerState::Terminated
+        });
     }
 
     fn run_clients(&mut self, cx: &mut Cx<'_>) {
@@ -93,15 +123,22 @@ impl Call {
                 match fired {
                     Fired::Retransmit => {
                         cx.counters.retransmissions.inc();
-                        let (target, bytes) = (client.target.clone(), client.request.raw().to_vec());
-                        cx.outputs.push_back(Output::Transmit(Transmit { target, bytes, token: None }));
+                        let (target, bytes) =
+                            (client.target.clone(), client.request.raw().to_vec());
+                        cx.outputs.push_back(Output::Transmit(Transmit {
+                            target,
+                            bytes,
+                            token: None,
+                        }));
                     }
                     Fired::TimedOut => unanswered.push((client.purpose, client.method.clone())),
                     Fired::Terminated => {}
                 }
             }
         }
-        self.clients.retain(|client| client.machine.state() != tollgate_sip::transaction::ClientState::Terminated);
+        self.clients.retain(|client| {
+            client.machine.state() != tollgate_sip::transaction::ClientState::Terminated
+        });
         for (purpose, method) in unanswered {
             self.on_unanswered(cx, purpose, &method);
         }

@@ -22,7 +22,7 @@ const MAX_ANSWERS: usize = 8;
 
 /// Why a description cannot be passed on.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum SdpRefusal {
+pub(crate) enum SdpRefusal {
     /// It does not parse.
     Invalid(InvalidSdp),
     /// RTP without SRTP outside (product.md 6.1).
@@ -44,7 +44,7 @@ pub enum SdpRefusal {
 impl SdpRefusal {
     /// The status the writer of the description gets.
     #[must_use]
-    pub const fn status(self) -> u16 {
+    pub(crate) const fn status(self) -> u16 {
         match self {
             Self::Pending => 491,
             Self::NoPorts => 503,
@@ -59,7 +59,7 @@ impl SdpRefusal {
 
     /// The reason in records and metrics.
     #[must_use]
-    pub const fn name(self) -> &'static str {
+    pub(crate) const fn name(self) -> &'static str {
         match self {
             Self::Invalid(_) => "bad_sdp",
             Self::PlainRtp => "plain_rtp",
@@ -75,7 +75,7 @@ impl SdpRefusal {
 
 /// What negotiation draws on; borrowed from the worker for one message.
 #[derive(Debug)]
-pub struct Resources<'w> {
+pub(crate) struct Resources<'w> {
     /// The moment.
     pub now: Now,
     /// Port pairs.
@@ -88,7 +88,7 @@ pub struct Resources<'w> {
 
 /// How a description came.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Carrier<'m> {
+pub(crate) enum Carrier<'m> {
     /// In a request other than ACK, of this server transaction.
     Request(u64),
     /// In a response with this To tag, to the request of this server transaction.
@@ -101,13 +101,22 @@ pub enum Carrier<'m> {
 enum Exchange {
     #[default]
     Idle,
-    Offered { by: Side, owner: u64, proposal: Vec<Stream> },
-    Answered { by: Side, owner: u64, proposal: Vec<Stream>, answers: Vec<(Vec<u8>, Vec<u8>)> },
+    Offered {
+        by: Side,
+        owner: u64,
+        proposal: Vec<Stream>,
+    },
+    Answered {
+        by: Side,
+        owner: u64,
+        proposal: Vec<Stream>,
+        answers: Vec<(Vec<u8>, Vec<u8>)>,
+    },
 }
 
 /// The media of one call.
 #[derive(Debug)]
-pub struct Negotiation {
+pub(crate) struct Negotiation {
     policy: MediaPolicy,
     families: [bool; 2],
     origins: [Origin; 2],
@@ -121,7 +130,7 @@ pub struct Negotiation {
 impl Negotiation {
     /// Media of a new call. `families` says per side whether its addresses are IPv4.
     #[must_use]
-    pub fn new(policy: MediaPolicy, families: [bool; 2], rng: &mut StdRng) -> Self {
+    pub(crate) fn new(policy: MediaPolicy, families: [bool; 2], rng: &mut StdRng) -> Self {
         let origins = [Origin::new(rng), Origin::new(rng)];
         Self {
             policy,
@@ -140,24 +149,36 @@ impl Negotiation {
     ///
     /// # Errors
     /// [`SdpRefusal`]; then nothing has changed.
-    pub fn handle(
+    pub(crate) fn handle(
         &mut self,
         res: &mut Resources<'_>,
         from: Side,
         carrier: Carrier<'_>,
         body: &[u8],
     ) -> Result<Option<Vec<u8>>, SdpRefusal> {
-        let is_answer = matches!(&self.exchange, Exchange::Offered { by, .. } if *by == from.other());
+        let is_answer =
+            matches!(&self.exchange, Exchange::Offered { by, .. } if *by == from.other());
         match (carrier, &self.exchange) {
             (Carrier::Request(_), Exchange::Offered { .. }) => Err(SdpRefusal::Pending),
             (Carrier::Request(owner), Exchange::Idle | Exchange::Answered { .. }) => {
                 self.offer(res, from, owner, body).map(Some)
             }
-            (Carrier::Response(_, tag), _) if is_answer => self.answer(res, from, tag, body).map(Some),
-            (Carrier::Response(owner, tag), Exchange::Answered { by, answers, owner: of, .. })
-                if *by != from && *of == owner =>
-            {
-                let known = answers.iter().find(|(known, _)| known == tag).map(|(_, sdp)| sdp.clone());
+            (Carrier::Response(_, tag), _) if is_answer => {
+                self.answer(res, from, tag, body).map(Some)
+            }
+            (
+                Carrier::Response(owner, tag),
+                Exchange::Answered {
+                    by,
+                    answers,
+                    owner: of,
+                    ..
+                },
+            ) if *by != from && *of == owner => {
+                let known = answers
+                    .iter()
+                    .find(|(known, _)| known == tag)
+                    .map(|(_, sdp)| sdp.clone());
                 match known {
                     Some(sdp) => Ok(Some(sdp)),
                     None => self.answer(res, from, tag, body).map(Some),
@@ -174,13 +195,13 @@ impl Negotiation {
 
     /// Whether an offer waits for its answer.
     #[must_use]
-    pub fn is_offer_open(&self) -> bool {
+    pub(crate) fn is_offer_open(&self) -> bool {
         matches!(self.exchange, Exchange::Offered { .. })
     }
 
     /// Whether this side made the open offer.
     #[must_use]
-    pub fn offered_by(&self) -> Option<Side> {
+    pub(crate) fn offered_by(&self) -> Option<Side> {
         match &self.exchange {
             Exchange::Offered { by, .. } => Some(*by),
             Exchange::Idle | Exchange::Answered { .. } => None,
@@ -188,10 +209,12 @@ impl Negotiation {
     }
 
     /// The transaction that carried an offer is over with a refusal: what it proposed is forgotten.
-    pub fn roll_back(&mut self, res: &mut Resources<'_>, owner: u64) {
+    pub(crate) fn roll_back(&mut self, res: &mut Resources<'_>, owner: u64) {
         match &self.exchange {
             Exchange::Offered { owner: of, .. } if *of == owner => {
-                let Exchange::Offered { proposal, .. } = std::mem::take(&mut self.exchange) else { return };
+                let Exchange::Offered { proposal, .. } = std::mem::take(&mut self.exchange) else {
+                    return;
+                };
                 self.release_what_is_not_in_force(res, &proposal);
             }
             Exchange::Answered { owner: of, .. } if *of == owner => self.exchange = Exchange::Idle,
@@ -200,7 +223,7 @@ impl Negotiation {
     }
 
     /// The call was answered, or an INVITE inside it was: its exchange is closed, and media is expected from now on.
-    pub fn on_answered(&mut self, res: &mut Resources<'_>) {
+    pub(crate) fn on_answered(&mut self, res: &mut Resources<'_>) {
         if matches!(self.exchange, Exchange::Answered { .. }) {
             self.exchange = Exchange::Idle;
         }
@@ -211,7 +234,7 @@ impl Negotiation {
     }
 
     /// Gives every port and flow back. Returns what was measured.
-    pub fn end(&mut self, res: &mut Resources<'_>) -> Vec<MediaView> {
+    pub(crate) fn end(&mut self, res: &mut Resources<'_>) -> Vec<MediaView> {
         if let Exchange::Offered { proposal, .. } = std::mem::take(&mut self.exchange) {
             self.release_what_is_not_in_force(res, &proposal);
         }
@@ -223,22 +246,34 @@ impl Negotiation {
 
     /// The m= lines as they stand, those that ended first.
     #[must_use]
-    pub fn views(&self, flows: &FlowTable) -> Vec<MediaView> {
-        let live = self.streams.iter().enumerate().filter_map(|(index, stream)| stream.view(index, flows));
+    pub(crate) fn views(&self, flows: &FlowTable) -> Vec<MediaView> {
+        let live = self
+            .streams
+            .iter()
+            .enumerate()
+            .filter_map(|(index, stream)| stream.view(index, flows));
         self.finished.iter().cloned().chain(live).collect()
     }
 
     /// The flows in force, with whether each is audio.
-    pub fn flows(&self) -> impl Iterator<Item = (FlowId, bool)> {
-        self.streams.iter().filter_map(|stream| Some((stream.flow?, stream.kind == "audio")))
+    pub(crate) fn flows(&self) -> impl Iterator<Item = (FlowId, bool)> {
+        self.streams
+            .iter()
+            .filter_map(|stream| Some((stream.flow?, stream.kind == "audio")))
     }
 
     /// Times a peer kept its key over a change of its address, since the last call of this function.
-    pub fn take_keys_kept_on_move(&mut self) -> u32 {
+    pub(crate) fn take_keys_kept_on_move(&mut self) -> u32 {
         std::mem::take(&mut self.key_kept_on_move)
     }
 
-    fn offer(&mut self, res: &mut Resources<'_>, by: Side, owner: u64, body: &[u8]) -> Result<Vec<u8>, SdpRefusal> {
+    fn offer(
+        &mut self,
+        res: &mut Resources<'_>,
+        by: Side,
+        owner: u64,
+        body: &[u8],
+    ) -> Result<Vec<u8>, SdpRefusal> {
         let session = Session::parse(body).map_err(SdpRefusal::Invalid)?;
         if session.media.len() < self.streams.len() {
             return Err(SdpRefusal::Answer("fewer m= lines than before"));
@@ -258,15 +293,33 @@ impl Negotiation {
             self.release_what_is_not_in_force(res, &proposal);
             return Err(refusal);
         }
-        let out = write::describe(&session, &proposal, by.other(), Role::Offer, self.fallback_address(by.other()));
+        let out = write::describe(
+            &session,
+            &proposal,
+            by.other(),
+            Role::Offer,
+            self.fallback_address(by.other()),
+        );
         let out = self.origins[by.other().index()].stamp(&out);
-        self.exchange = Exchange::Offered { by, owner, proposal };
+        self.exchange = Exchange::Offered {
+            by,
+            owner,
+            proposal,
+        };
         Ok(out)
     }
 
-    fn answer(&mut self, res: &mut Resources<'_>, from: Side, tag: &[u8], body: &[u8]) -> Result<Vec<u8>, SdpRefusal> {
+    fn answer(
+        &mut self,
+        res: &mut Resources<'_>,
+        from: Side,
+        tag: &[u8],
+        body: &[u8],
+    ) -> Result<Vec<u8>, SdpRefusal> {
         let session = Session::parse(body).map_err(SdpRefusal::Invalid)?;
-        let (Exchange::Offered { proposal, .. } | Exchange::Answered { proposal, .. }) = &self.exchange else {
+        let (Exchange::Offered { proposal, .. } | Exchange::Answered { proposal, .. }) =
+            &self.exchange
+        else {
             return Err(SdpRefusal::Answer("no offer is open"));
         };
         if session.media.len() != proposal.len() {
@@ -282,7 +335,13 @@ impl Negotiation {
         }
         self.key_kept_on_move += moved;
         let to = from.other();
-        let out = write::describe(&session, &streams, to, Role::Answer, self.fallback_address(to));
+        let out = write::describe(
+            &session,
+            &streams,
+            to,
+            Role::Answer,
+            self.fallback_address(to),
+        );
         let out = self.origins[to.index()].stamp(&out);
         self.remember_answer(tag, &out);
         self.commit(res, streams);
@@ -291,14 +350,31 @@ impl Negotiation {
 
     fn remember_answer(&mut self, tag: &[u8], out: &[u8]) {
         self.exchange = match std::mem::take(&mut self.exchange) {
-            Exchange::Offered { by, owner, proposal } => {
-                Exchange::Answered { by, owner, proposal, answers: vec![(tag.to_vec(), out.to_vec())] }
-            }
-            Exchange::Answered { by, owner, proposal, mut answers } => {
+            Exchange::Offered {
+                by,
+                owner,
+                proposal,
+            } => Exchange::Answered {
+                by,
+                owner,
+                proposal,
+                answers: vec![(tag.to_vec(), out.to_vec())],
+            },
+            Exchange::Answered {
+                by,
+                owner,
+                proposal,
+                mut answers,
+            } => {
                 if answers.len() < MAX_ANSWERS {
                     answers.push((tag.to_vec(), out.to_vec()));
                 }
-                Exchange::Answered { by, owner, proposal, answers }
+                Exchange::Answered {
+                    by,
+                    owner,
+                    proposal,
+                    answers,
+                }
             }
             Exchange::Idle => Exchange::Idle,
         };
@@ -309,14 +385,22 @@ impl Negotiation {
         for stream in proposal.iter_mut().filter(|stream| !stream.disabled) {
             for side in [Side::Inside, Side::Outside] {
                 if stream.pairs[side.index()].is_none() {
-                    let pair = res.ports.take(res.now.instant, side, self.families[side.index()]);
+                    let pair = res
+                        .ports
+                        .take(res.now.instant, side, self.families[side.index()]);
                     stream.pairs[side.index()] = Some(pair.ok_or(SdpRefusal::NoPorts)?);
                 }
             }
             stream.make_keys(&self.policy, res.rng);
             if stream.flow.is_none() {
-                let spec = stream.spec(false, false, self.relays_rtcp()).ok_or(SdpRefusal::NoPorts)?;
-                stream.flow = Some(res.flows.install(res.now, spec).map_err(|_| SdpRefusal::NoPorts)?);
+                let spec = stream
+                    .spec(false, false, self.relays_rtcp())
+                    .ok_or(SdpRefusal::NoPorts)?;
+                stream.flow = Some(
+                    res.flows
+                        .install(res.now, spec)
+                        .map_err(|_| SdpRefusal::NoPorts)?,
+                );
             }
         }
         Ok(())
@@ -339,7 +423,10 @@ impl Negotiation {
 
     fn apply(&self, res: &mut Resources<'_>) {
         for stream in &self.streams {
-            if let (Some(flow), Some(spec)) = (stream.flow, stream.spec(true, self.answered, self.relays_rtcp())) {
+            if let (Some(flow), Some(spec)) = (
+                stream.flow,
+                stream.spec(true, self.answered, self.relays_rtcp()),
+            ) {
                 res.flows.update(res.now, flow, spec);
             }
         }
@@ -373,7 +460,8 @@ impl Negotiation {
             res.flows.remove(flow);
         }
         for pair in stream.pairs.iter().flatten() {
-            res.ports.give_back(res.now.instant, *pair, self.policy.port_quarantine);
+            res.ports
+                .give_back(res.now.instant, *pair, self.policy.port_quarantine);
         }
     }
 
@@ -383,7 +471,10 @@ impl Negotiation {
 
     /// The address for o= and c= when no stream of the description is in use: that of any stream, else unspecified.
     fn fallback_address(&self, side: Side) -> std::net::IpAddr {
-        let of_a_stream = self.streams.iter().find_map(|stream| stream.pairs[side.index()]);
+        let of_a_stream = self
+            .streams
+            .iter()
+            .find_map(|stream| stream.pairs[side.index()]);
         match of_a_stream {
             Some(pair) => pair.advertised,
             None if self.families[side.index()] => std::net::Ipv4Addr::UNSPECIFIED.into(),

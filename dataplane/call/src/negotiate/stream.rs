@@ -59,7 +59,12 @@ impl Stream {
     }
 
     /// What `by` offers for this stream. A profile that is not RTP, and port 0, leave it disabled.
-    pub(super) fn take_offer(&mut self, by: Side, media: &Media<'_>, policy: &MediaPolicy) -> Result<(), SdpRefusal> {
+    pub(super) fn take_offer(
+        &mut self,
+        by: Side,
+        media: &Media<'_>,
+        policy: &MediaPolicy,
+    ) -> Result<(), SdpRefusal> {
         self.disabled = media.port == 0 || !media.is_rtp();
         self.kind = media.kind.to_owned();
         let before = self.party[by.index()].rtp;
@@ -89,7 +94,9 @@ impl Stream {
         match (by, media.is_rtp(), media.is_secure()) {
             (Side::Inside, true, false) => {}
             (Side::Outside, true, true) => self.take_answered_crypto(media)?,
-            (Side::Inside, ..) | (Side::Outside, false, _) => return Err(SdpRefusal::Answer("another profile")),
+            (Side::Inside, ..) | (Side::Outside, false, _) => {
+                return Err(SdpRefusal::Answer("another profile"));
+            }
             (Side::Outside, true, false) => return Err(SdpRefusal::PlainRtp),
         }
         self.party[by.index()] = describe_party(media);
@@ -101,17 +108,31 @@ impl Stream {
     pub(super) fn keeps_key_on_move(&self, before: &Self, from: Side, media: &Media<'_>) -> bool {
         let now = describe_party(media).rtp;
         let was = before.party[Side::Outside.index()].rtp;
-        from == Side::Outside && was.is_some() && now.is_some() && now != was && self.receive.is_some() && {
-            let line = media.attributes("crypto").next().and_then(|line| CryptoLine::parse(line).ok());
-            line.and_then(|line| master_key(&line)).is_some_and(|key| before.receive.as_ref() == Some(&key))
-        }
+        from == Side::Outside
+            && was.is_some()
+            && now.is_some()
+            && now != was
+            && self.receive.is_some()
+            && {
+                let line = media
+                    .attributes("crypto")
+                    .next()
+                    .and_then(|line| CryptoLine::parse(line).ok());
+                line.and_then(|line| master_key(&line))
+                    .is_some_and(|key| before.receive.as_ref() == Some(&key))
+            }
     }
 
     /// Makes our keys: one for the active suite, or one for each we may offer.
     pub(super) fn make_keys(&mut self, policy: &MediaPolicy, rng: &mut StdRng) {
         let wanted: Vec<(u32, SrtpSuite)> = match self.active {
             Some(active) => vec![active],
-            None => policy.suites.iter().zip(1..).map(|(suite, tag)| (tag, *suite)).collect(),
+            None => policy
+                .suites
+                .iter()
+                .zip(1..)
+                .map(|(suite, tag)| (tag, *suite))
+                .collect(),
         };
         for (tag, suite) in wanted {
             match self.send_keys.iter_mut().find(|key| key.suite == suite) {
@@ -119,7 +140,11 @@ impl Stream {
                 None => {
                     let mut bytes = vec![0; suite.key_len() + suite.salt_len()];
                     rng.fill_bytes(&mut bytes);
-                    self.send_keys.push(SendKey { tag, suite, key_and_salt: Secret::new(bytes) });
+                    self.send_keys.push(SendKey {
+                        tag,
+                        suite,
+                        key_and_salt: Secret::new(bytes),
+                    });
                 }
             }
         }
@@ -127,7 +152,10 @@ impl Stream {
 
     /// The crypto lines to write: the active one, or in a first offer all of ours.
     pub(super) fn crypto_for(&self, role: Role) -> impl Iterator<Item = (u32, SrtpSuite, &Secret)> {
-        debug_assert!(role == Role::Offer || self.active.is_some(), "an answer has its one suite");
+        debug_assert!(
+            role == Role::Offer || self.active.is_some(),
+            "an answer has its one suite"
+        );
         let wanted = self.active;
         self.send_keys
             .iter()
@@ -150,9 +178,20 @@ impl Stream {
                 expects_media: answered && party.sends && other.receives && party.rtp.is_some(),
             })
         };
-        let protection = Protection::Srtp { send: self.send_key(), receive: self.receive.clone().into_iter().collect() };
-        let legs = [leg(Side::Inside, Protection::Plain)?, leg(Side::Outside, protection)?];
-        Some(FlowSpec { legs, codec: self.codec.clone(), relay_rtcp, active })
+        let protection = Protection::Srtp {
+            send: self.send_key(),
+            receive: self.receive.clone().into_iter().collect(),
+        };
+        let legs = [
+            leg(Side::Inside, Protection::Plain)?,
+            leg(Side::Outside, protection)?,
+        ];
+        Some(FlowSpec {
+            legs,
+            codec: self.codec.clone(),
+            relay_rtcp,
+            active,
+        })
     }
 
     /// This stream as people see it; `None` while it has no flow.
@@ -200,7 +239,10 @@ impl Stream {
             .filter(|line| policy.suites.contains(&line.suite))
             .collect();
         let current = self.active.map(|(_, suite)| suite);
-        let chosen = lines.iter().find(|line| Some(line.suite) == current).or_else(|| lines.first());
+        let chosen = lines
+            .iter()
+            .find(|line| Some(line.suite) == current)
+            .or_else(|| lines.first());
         let chosen = chosen.ok_or(SdpRefusal::Crypto)?;
         let key = master_key(chosen).ok_or(SdpRefusal::Crypto)?;
         let moved = before.is_some() && before != self.party[Side::Outside.index()].rtp;
@@ -215,9 +257,13 @@ impl Stream {
 
     fn take_answered_crypto(&mut self, media: &Media<'_>) -> Result<(), SdpRefusal> {
         let mut lines = media.attributes("crypto");
-        let (Some(line), None) = (lines.next(), lines.next()) else { return Err(SdpRefusal::Crypto) };
+        let (Some(line), None) = (lines.next(), lines.next()) else {
+            return Err(SdpRefusal::Crypto);
+        };
         let line = CryptoLine::parse(line).map_err(|_| SdpRefusal::Crypto)?;
-        let offered = self.crypto_for(Role::Offer).any(|(tag, suite, _)| (tag, suite) == (line.tag, line.suite));
+        let offered = self
+            .crypto_for(Role::Offer)
+            .any(|(tag, suite, _)| (tag, suite) == (line.tag, line.suite));
         if !offered {
             return Err(SdpRefusal::Crypto);
         }
@@ -242,7 +288,9 @@ fn master_key(line: &CryptoLine) -> Option<MasterKey> {
 }
 
 fn describe_party(media: &Media<'_>) -> PartyMedia {
-    let address = media.connection.filter(|ip| media.port != 0 && !ip.is_unspecified());
+    let address = media
+        .connection
+        .filter(|ip| media.port != 0 && !ip.is_unspecified());
     PartyMedia {
         rtp: address.map(|ip| SocketAddr::new(ip, media.port)),
         rtcp: address.map(|ip| SocketAddr::new(ip, media.rtcp_port())),
@@ -253,9 +301,20 @@ fn describe_party(media: &Media<'_>) -> PartyMedia {
 }
 
 fn codec_of(media: &Media<'_>) -> CodecHint {
-    let formats = media.formats.split_ascii_whitespace().filter_map(|format| format.parse::<u8>().ok());
+    let formats = media
+        .formats
+        .split_ascii_whitespace()
+        .filter_map(|format| format.parse::<u8>().ok());
     let names: Vec<(u8, &str)> = media.attributes("rtpmap").filter_map(rtpmap).collect();
-    CodecHint::new(formats.map(|format| (format, names.iter().find(|(pt, _)| *pt == format).map(|(_, name)| *name))))
+    CodecHint::new(formats.map(|format| {
+        (
+            format,
+            names
+                .iter()
+                .find(|(pt, _)| *pt == format)
+                .map(|(_, name)| *name),
+        )
+    }))
 }
 
 fn rtpmap(value: &str) -> Option<(u8, &str)> {

@@ -45,7 +45,11 @@ pub(super) struct Origin {
 impl Origin {
     pub(super) fn new(rng: &mut StdRng) -> Self {
         // RFC 8866 §5.2: numeric; kept below 2^63 for peers that read it signed.
-        Self { session: rng.random::<u64>() >> 1, version: 1, last: String::new() }
+        Self {
+            session: rng.random::<u64>() >> 1,
+            version: 1,
+            last: String::new(),
+        }
     }
 
     /// Puts the o= line in place of its mark.
@@ -56,8 +60,16 @@ impl Origin {
             }
             self.last.clone_from(&description.text);
         }
-        let origin = format!("o=- {} {} {}\r\n", self.session, self.version, address(description.ours));
-        description.text.replacen(ORIGIN_MARK, &origin, 1).into_bytes()
+        let origin = format!(
+            "o=- {} {} {}\r\n",
+            self.session,
+            self.version,
+            address(description.ours)
+        );
+        description
+            .text
+            .replacen(ORIGIN_MARK, &origin, 1)
+            .into_bytes()
     }
 }
 
@@ -78,7 +90,10 @@ pub(super) fn describe(
     role: Role,
     otherwise: IpAddr,
 ) -> Description {
-    let ours = streams.iter().filter(|stream| !stream.disabled).find_map(|stream| stream.pairs[side.index()]);
+    let ours = streams
+        .iter()
+        .filter(|stream| !stream.disabled)
+        .find_map(|stream| stream.pairs[side.index()]);
     let ours = ours.map_or(otherwise, |pair| pair.advertised);
     let mut out = String::with_capacity(1_024);
     for line in &session.lines {
@@ -95,7 +110,14 @@ pub(super) fn describe(
     Description { text: out, ours }
 }
 
-fn push_media(out: &mut String, media: &Media<'_>, stream: &Stream, side: Side, role: Role, ours: IpAddr) {
+fn push_media(
+    out: &mut String,
+    media: &Media<'_>,
+    stream: &Stream,
+    side: Side,
+    role: Role,
+    ours: IpAddr,
+) {
     let port = match stream.pairs[side.index()] {
         Some(pair) if !stream.disabled => pair.port,
         _ => 0,
@@ -132,7 +154,12 @@ fn profile_for(side: Side, proto: &str) -> &'static str {
 
 /// Our address in place of theirs; the unspecified one of an old-style hold stays (RFC 3264 §8.4).
 fn push_connection(out: &mut String, line: &Line<'_>, ours: IpAddr) {
-    let holds = line.value.rsplit(' ').next().and_then(|ip| ip.parse::<IpAddr>().ok()).is_some_and(|ip| ip.is_unspecified());
+    let holds = line
+        .value
+        .rsplit(' ')
+        .next()
+        .and_then(|ip| ip.parse::<IpAddr>().ok())
+        .is_some_and(|ip| ip.is_unspecified());
     let shown = match (holds, ours) {
         (false, ours) => ours,
         (true, IpAddr::V4(_)) => std::net::Ipv4Addr::UNSPECIFIED.into(),
@@ -146,7 +173,8 @@ fn push_line(out: &mut String, line: &Line<'_>) {
 }
 
 fn is_dropped(line: &Line<'_>) -> bool {
-    DROPPED.iter().any(|name| line.attribute(name).is_some()) || line.value.starts_with("group:BUNDLE")
+    DROPPED.iter().any(|name| line.attribute(name).is_some())
+        || line.value.starts_with("group:BUNDLE")
 }
 
 fn address(ip: IpAddr) -> String {
