@@ -1,7 +1,7 @@
 //! Admission of a first INVITE, before there is any state (product.md 6.2-6.4, ticket.md 6).
 
 use tollgate_contract::counters::{AdmissionResult, Violation, WorkerCounters};
-use tollgate_contract::{Admission, Now, Snapshot, TicketFailureAction, Way};
+use tollgate_contract::{Now, Snapshot, TicketFailureAction, Way};
 use tollgate_sip::{Header, SipMessage, SipUri};
 use tollgate_ticket::{Request, number_of_request_uri, verify};
 
@@ -153,7 +153,7 @@ fn check_common(
     counters: &WorkerCounters,
     invite: &SipMessage,
 ) -> Result<(), Answer> {
-    if snapshot.admission == Admission::Draining {
+    if !snapshot.admission.is_open() {
         return Err(Refusal::new(503, AdmissionResult::Draining).into());
     }
     if invite.max_forwards() == 0 {

@@ -238,6 +238,12 @@ impl CallTable {
                 );
             });
         }
+        if snapshot.admission == Admission::Closing {
+            let live: Vec<u64> = self.calls.keys().copied().collect();
+            for key in live {
+                with_call!(self, now, snapshot, key, |call, cx| call.handle_closing(cx));
+            }
+        }
         if self.next_sweep.is_none_or(|at| at <= now.instant) {
             self.next_sweep = Some(now.instant + SWEEP);
             self.sweep(now, snapshot);
@@ -599,7 +605,7 @@ impl CallTable {
                 200,
                 &[allow, ("Accept", "application/sdp")],
             ),
-            Admission::Draining => self.answer(source, request, 503, &[("Retry-After", "60")]),
+            Admission::Draining | Admission::Closing => self.answer(source, request, 503, &[("Retry-After", "60")]),
         }
     }
 

@@ -8,6 +8,16 @@ pub enum Admission {
     Open,
     /// New INVITEs get 503; calls in progress go on.
     Draining,
+    /// The drain's deadline has passed: calls in progress are ended.
+    Closing,
+}
+
+impl Admission {
+    /// Whether new calls are taken.
+    #[must_use]
+    pub const fn is_open(self) -> bool {
+        matches!(self, Self::Open)
+    }
 }
 
 /// Bounds on what new work may take.

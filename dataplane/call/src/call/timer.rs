@@ -78,6 +78,15 @@ impl Call {
         }
     }
 
+    /// The edge leaves service now: an answered call is ended on both legs, one being set up goes to the PSTN.
+    pub(crate) fn handle_closing(&mut self, cx: &mut Cx<'_>) {
+        match self.phase {
+            CallPhase::Established | CallPhase::FallingBack => self.end_both_legs(cx, "drain_deadline"),
+            CallPhase::Inviting | CallPhase::Early => self.give_up_setup(cx, "drain_deadline"),
+            CallPhase::Ending => {}
+        }
+    }
+
     fn fallback_timeout(&self) -> Option<Instant> {
         self.outcome
             .is_none()
