@@ -1,111 +1,88 @@
-//! Every reason for which a packet is dropped: a small index into an array of counters.
-//!
-//! It counts nothing itself; the shell owns the counters.
-
-use std::fmt;
+//! Why a packet goes nowhere. Each reason is one counter.
 
 macro_rules! drop_reasons {
-    ($($(#[$doc:meta])+ $variant:ident = $name:literal,)+) => {
-        /// Why a packet was dropped.
-        #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+    ($($(#[doc = $doc:literal])+ $variant:ident = $name:literal,)*) => {
+        /// Why a packet was dropped; the position is its counter's index.
+        #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
         #[repr(u8)]
         pub enum DropReason {
-            $($(#[$doc])+ $variant,)+
+            $($(#[doc = $doc])+ $variant,)*
         }
 
         impl DropReason {
-            /// Every reason, in the order of the enum: `ALL[reason.index()] == reason`.
-            pub const ALL: [Self; [$(Self::$variant),+].len()] = [$(Self::$variant),+];
+            /// Every reason, in order.
+            pub const ALL: &[Self] = &[$(Self::$variant,)*];
 
-            /// The name in metrics, in snake case.
+            /// The names in metrics, in order.
+            pub const NAMES: &[&str] = &[$($name,)*];
+
+            /// The name in metrics.
             #[must_use]
             pub const fn name(self) -> &'static str {
-                match self {
-                    $(Self::$variant => $name,)+
-                }
+                Self::NAMES[self.index()]
+            }
+
+            /// The counter's index.
+            #[must_use]
+            pub const fn index(self) -> usize {
+                self as usize
             }
         }
     };
 }
 
 drop_reasons! {
-    /// No flow owns the socket.
+    /// No call uses this port now; perhaps it is in quarantine.
     NoFlow = "no_flow",
-    /// The flow waits for its answer.
+    /// The call's offer has no answer yet.
     BeforeAnswer = "before_answer",
-    /// STUN, DTLS or anything else that is neither RTP nor RTCP, or one of them on the other's socket.
+    /// Neither RTP nor RTCP: STUN, DTLS or noise (RFC 7983).
     NotMedia = "not_media",
-    /// The RTP header, its extension or its padding does not fit the packet.
+    /// An RTP header that does not fit the packet.
     MalformedRtp = "malformed_rtp",
-    /// The RTCP packets do not fill the datagram (RFC 3550 A.2).
+    /// An RTCP header that does not fit the packet.
     MalformedRtcp = "malformed_rtcp",
-    /// The offer and answer do not let this side send.
+    /// The sender agreed not to send.
     WrongDirection = "wrong_direction",
-    /// A plain packet from another address than the signalled one.
+    /// Inside, not from the signalled address.
     SourceNotSignalled = "source_not_signalled",
-    /// A protected packet from another address than the latched one.
+    /// Outside, not from the address that authenticated first.
     SourceNotLatched = "source_not_latched",
-    /// There is no address to send it to.
+    /// The other side has no address for media (hold).
     NoRemote = "no_remote",
-    /// The SRTP tag is wrong or missing.
+    /// The authentication tag is wrong.
     AuthFailed = "auth_failed",
-    /// The index was received before (RFC 3711 §3.3.2).
+    /// Received before.
     Replayed = "replayed",
-    /// The index lies behind the replay window.
+    /// Older than the replay window.
     TooOld = "too_old",
-    /// The index was sent before; another payload must not go out under it (RFC 3711 §9.1).
+    /// Protecting it would use an index twice.
     IndexReused = "index_reused",
-    /// The last index under this key was used (RFC 3711 §9.2).
+    /// The key has protected as many packets as it may.
     KeyExhausted = "key_exhausted",
-    /// More sources at once than a context keeps.
+    /// More streams than a leg may have.
     TooManySsrcs = "too_many_ssrcs",
-    /// Authentic SRTCP with E=0, which was not negotiated.
+    /// SRTCP without encryption, which policy does not allow.
     UnencryptedSrtcp = "unencrypted_srtcp",
-    /// RTCP, which the policy does not relay.
+    /// RTCP, which policy drops.
     RtcpByPolicy = "rtcp_by_policy",
-    /// There is no key for this direction; clear media never leaves or enters outside.
+    /// The leg has no key to protect or read with.
     NoKey = "no_key",
-    /// The MKI is not that of the key.
-    UnknownMki = "unknown_mki",
-    /// The packet is too large, or its buffer has no room for the tag.
+    /// No room in the buffer for the tag.
     PayloadTooLarge = "payload_too_large",
-    /// Too many failed authentications in this second before the source is known.
+    /// Too many failed authentications in this second.
     AuthBudget = "auth_budget",
 }
-
-impl DropReason {
-    /// The position in [`ALL`](Self::ALL) and in an array of counters.
-    #[must_use]
-    pub const fn index(self) -> usize {
-        self as usize
-    }
-}
-
-impl fmt::Display for DropReason {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(self.name())
-    }
-}
-
-impl std::error::Error for DropReason {}
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
     #[test]
-    fn index_names_the_same_reason_in_all() {
-        for (position, reason) in DropReason::ALL.into_iter().enumerate() {
-            assert_eq!(reason.index(), position);
+    fn every_reason_has_its_own_name_and_index() {
+        for (at, reason) in DropReason::ALL.iter().enumerate() {
+            assert_eq!(reason.index(), at);
+            assert_eq!(DropReason::NAMES.iter().filter(|name| **name == reason.name()).count(), 1);
         }
-    }
-
-    #[test]
-    fn names_are_distinct_snake_case() {
-        let mut names: Vec<_> = DropReason::ALL.into_iter().map(DropReason::name).collect();
-        assert!(names.iter().all(|name| name.bytes().all(|byte| byte.is_ascii_lowercase() || byte == b'_')));
-        names.sort_unstable();
-        names.dedup();
-        assert_eq!(names.len(), DropReason::ALL.len());
     }
 }
