@@ -12,20 +12,14 @@ use crate::transport::{LocalAddresses, Source};
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) enum Answer {
     /// With a status and perhaps a Reason.
-    Refuse {
-        refusal: Refusal,
-        reason: Option<String>,
-    },
+    Refuse { refusal: Refusal, reason: Option<String> },
     /// With silence, where policy says so.
     Silence,
 }
 
 impl From<Refusal> for Answer {
     fn from(refusal: Refusal) -> Self {
-        Self::Refuse {
-            refusal,
-            reason: None,
-        }
+        Self::Refuse { refusal, reason: None }
     }
 }
 
@@ -67,8 +61,7 @@ pub(crate) fn inbound(
 ) -> Result<Invitation, Answer> {
     let verified = check_ticket(now, snapshot, counters, source, invite)?;
     check_common(snapshot, counters, invite)?;
-    let host_is_ours =
-        SipUri::parse(invite.request_uri()).is_some_and(|uri| is_ours(snapshot, local, &uri));
+    let host_is_ours = SipUri::parse(invite.request_uri()).is_some_and(|uri| is_ours(snapshot, local, &uri));
     if !host_is_ours || !routes_to_us(snapshot, local, invite) {
         return Err(Refusal::new(403, AdmissionResult::Denied).into());
     }
@@ -123,9 +116,7 @@ pub(crate) fn check_ticket(
         Err(cause) => {
             counters.ticket_failed(cause);
             match snapshot.tickets.on_failure {
-                TicketFailureAction::Reject => {
-                    Err(Refusal::new(403, AdmissionResult::Ticket).into())
-                }
+                TicketFailureAction::Reject => Err(Refusal::new(403, AdmissionResult::Ticket).into()),
                 TicketFailureAction::Drop => {
                     counters.admission(Way::Inbound, AdmissionResult::Ticket);
                     Err(Answer::Silence)
@@ -136,11 +127,7 @@ pub(crate) fn check_ticket(
 }
 
 /// Only the call agent's addresses may ask for calls inside.
-pub(crate) fn check_source(
-    snapshot: &Snapshot,
-    counters: &WorkerCounters,
-    source: &Source,
-) -> Result<(), Answer> {
+pub(crate) fn check_source(snapshot: &Snapshot, counters: &WorkerCounters, source: &Source) -> Result<(), Answer> {
     if snapshot.agent.allowed_sources.contains(&source.remote.ip()) {
         return Ok(());
     }
@@ -148,11 +135,7 @@ pub(crate) fn check_source(
     Err(Refusal::new(403, AdmissionResult::Denied).into())
 }
 
-fn check_common(
-    snapshot: &Snapshot,
-    counters: &WorkerCounters,
-    invite: &SipMessage,
-) -> Result<(), Answer> {
+fn check_common(snapshot: &Snapshot, counters: &WorkerCounters, invite: &SipMessage) -> Result<(), Answer> {
     if !snapshot.admission.is_open() {
         return Err(Refusal::new(503, AdmissionResult::Draining).into());
     }
@@ -169,9 +152,10 @@ fn check_common(
 /// calls.md 2: a local domain, or an outside address of ours.
 fn is_ours(snapshot: &Snapshot, local: &LocalAddresses, uri: &SipUri<'_>) -> bool {
     match uri.ip() {
-        Some(ip) => local.listeners.iter().any(|listener| {
-            listener.address.bound.ip() == ip || listener.address.advertised.ip() == ip
-        }),
+        Some(ip) => local
+            .listeners
+            .iter()
+            .any(|listener| listener.address.bound.ip() == ip || listener.address.advertised.ip() == ip),
         None => {
             let host = String::from_utf8_lossy(uri.host).to_ascii_lowercase();
             let host = host.strip_suffix('.').unwrap_or(&host);

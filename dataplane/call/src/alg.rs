@@ -14,8 +14,7 @@ pub(crate) struct Hiding {
 
 impl Hiding {
     pub(crate) fn new(domain: &str, inside: impl IntoIterator<Item = IpAddr>) -> Self {
-        let mut inside_addresses: Vec<String> =
-            inside.into_iter().map(|ip| ip.to_string()).collect();
+        let mut inside_addresses: Vec<String> = inside.into_iter().map(|ip| ip.to_string()).collect();
         inside_addresses.sort();
         inside_addresses.dedup();
         Self {
@@ -27,22 +26,14 @@ impl Hiding {
     /// Removes what speaks of the inside from a message that goes outward: software names, hop-by-hop remarks, and any
     /// field with an inside address; identities get our domain as host.
     pub(crate) fn apply(&self, rewrite: &mut Rewrite<'_>) {
-        rewrite.map(|header, value| {
-            is_identity(header)
-                .then(|| self.identities(value))
-                .flatten()
-        });
-        rewrite.remove_where(|header, value| {
-            masks(header) || (!is_ours(header) && self.shows_inside(value))
-        });
+        rewrite.map(|header, value| is_identity(header).then(|| self.identities(value)).flatten());
+        rewrite.remove_where(|header, value| masks(header) || (!is_ours(header) && self.shows_inside(value)));
     }
 
     fn identities(&self, value: &[u8]) -> Option<Vec<u8>> {
         let shown: Vec<Vec<u8>> = split_commas(value)
             .map(|one| match NameAddr::parse(one) {
-                Some(name) if name.sip_uri().is_some_and(|uri| self.is_inside_host(&uri)) => {
-                    name.at_host(&self.domain)
-                }
+                Some(name) if name.sip_uri().is_some_and(|uri| self.is_inside_host(&uri)) => name.at_host(&self.domain),
                 Some(_) | None => one.to_vec(),
             })
             .collect();
@@ -131,13 +122,7 @@ fn is_identity(header: Header) -> bool {
 fn is_ours(header: Header) -> bool {
     matches!(
         header,
-        Header::Via
-            | Header::From
-            | Header::To
-            | Header::CallId
-            | Header::CSeq
-            | Header::Contact
-            | Header::Route
+        Header::Via | Header::From | Header::To | Header::CallId | Header::CSeq | Header::Contact | Header::Route
     )
 }
 

@@ -109,9 +109,8 @@ impl CallTable {
     /// An empty table.
     #[must_use]
     pub fn new(config: CallTableConfig, counters: Arc<WorkerCounters>) -> Self {
-        let mut rng = StdRng::from_seed(config.seed);
+        let rng = StdRng::from_seed(config.seed);
         let max_flows = config.ports.len().max(1);
-        let flow_seed = rand::RngCore::next_u64(&mut rng);
         Self {
             local: config.local,
             call_ids: config.call_ids,
@@ -121,7 +120,7 @@ impl CallTable {
             by_flow: HashMap::new(),
             timers: BinaryHeap::new(),
             scheduled: BTreeMap::new(),
-            flows: FlowTable::new(config.sockets, max_flows, flow_seed),
+            flows: FlowTable::new(config.sockets, max_flows),
             ports: PortPool::new(config.ports),
             gate: Gate::default(),
             rng,
@@ -137,9 +136,7 @@ impl CallTable {
     /// A message, or news of one that could not be sent.
     pub fn handle_transport(&mut self, now: Now, snapshot: &Snapshot, event: TransportEvent) {
         match event {
-            TransportEvent::Received { source, bytes } => {
-                self.handle_bytes(now, snapshot, &source, &bytes)
-            }
+            TransportEvent::Received { source, bytes } => self.handle_bytes(now, snapshot, &source, &bytes),
             TransportEvent::SendFailed { token, why } => {
                 with_call!(self, now, snapshot, token.call, |call, cx| {
                     call.handle_send_failure(cx, token.transaction, why);
@@ -219,9 +216,7 @@ impl CallTable {
                 continue;
             };
             let badness = badness(reading.verdict);
-            let entry = worst
-                .entry((*call, reading.side))
-                .or_insert((badness, *reading));
+            let entry = worst.entry((*call, reading.side)).or_insert((badness, *reading));
             if badness > entry.0 {
                 *entry = (badness, *reading);
             }
@@ -229,13 +224,7 @@ impl CallTable {
         self.readings = readings;
         for ((key, side), (_, reading)) in worst {
             with_call!(self, now, snapshot, key, |call, cx| {
-                call.handle_verdict(
-                    cx,
-                    side,
-                    reading.verdict,
-                    reading.loss_ratio,
-                    reading.jitter_us,
-                );
+                call.handle_verdict(cx, side, reading.verdict, reading.loss_ratio, reading.jitter_us);
             });
         }
         if snapshot.admission == Admission::Closing {
@@ -272,8 +261,7 @@ impl CallTable {
     /// Everything held: calls, transactions, lent ports. All zero 40 s after the last call.
     pub fn leftovers(&mut self, now: Now) -> [usize; 3] {
         let transactions = self.calls.values().map(Call::transactions).sum();
-        let lent =
-            [Side::Inside, Side::Outside].map(|side| self.ports.counts(now.instant, side)[0]);
+        let lent = [Side::Inside, Side::Outside].map(|side| self.ports.counts(now.instant, side)[0]);
         [self.calls.len(), transactions, lent.iter().sum()]
     }
 
@@ -324,13 +312,7 @@ impl CallTable {
         }
     }
 
-    fn handle_response(
-        &mut self,
-        now: Now,
-        snapshot: &Snapshot,
-        source: &Source,
-        message: &SipMessage,
-    ) {
+    fn handle_response(&mut self, now: Now, snapshot: &Snapshot, source: &Source, message: &SipMessage) {
         let taken = self.owner(source.side, message).and_then(|key| {
             with_call!(self, now, snapshot, key, |call, cx| call
                 .handle_response(cx, source, message))
@@ -340,13 +322,7 @@ impl CallTable {
         }
     }
 
-    fn handle_request(
-        &mut self,
-        now: Now,
-        snapshot: &Snapshot,
-        source: &Source,
-        message: SipMessage,
-    ) {
+    fn handle_request(&mut self, now: Now, snapshot: &Snapshot, source: &Source, message: SipMessage) {
         if let Some(key) = self.owner(source.side, &message) {
             let copy = message.clone();
             let taken = with_call!(self, now, snapshot, key, |call, cx| call
@@ -375,11 +351,7 @@ impl CallTable {
     /// The call of this Call-ID that the message belongs to; every call is asked, as one may linger beside the next.
     fn owner(&self, side: Side, message: &SipMessage) -> Option<u64> {
         let keys = self.by_call_id.get(&(side, message.call_id().to_vec()))?;
-        let claims = |key: &&u64| {
-            self.calls
-                .get(key)
-                .is_some_and(|call| call.claims(side, message))
-        };
+        let claims = |key: &&u64| self.calls.get(key).is_some_and(|call| call.claims(side, message));
         keys.iter().find(claims).copied()
     }
 
@@ -391,9 +363,7 @@ impl CallTable {
         };
         let judged = match way {
             Way::Outbound => admit::outbound(now, snapshot, &self.counters, source, &invite),
-            Way::Inbound => {
-                admit::inbound(now, snapshot, &self.local, &self.counters, source, &invite)
-            }
+            Way::Inbound => admit::inbound(now, snapshot, &self.local, &self.counters, source, &invite),
         };
         let begun = judged.and_then(|invitation| {
             self.check_room(now, snapshot, source, &invite)?;
@@ -411,8 +381,7 @@ impl CallTable {
                     rng: &mut self.rng,
                 },
             };
-            Call::begin(&mut cx, self.next_key, source, invite.clone(), invitation)
-                .map_err(Answer::from)
+            Call::begin(&mut cx, self.next_key, source, invite.clone(), invitation).map_err(Answer::from)
         });
         match begun {
             Ok(call) => {
@@ -454,11 +423,9 @@ impl CallTable {
             return Err(no_room.into());
         }
         if let Some(domain) = source.peer.as_ref().and_then(|peer| peer.domains.first())
-            && !self.gate.admits(
-                now.instant,
-                domain,
-                snapshot.limits.calls_per_second_per_peer,
-            )
+            && !self
+                .gate
+                .admits(now.instant, domain, snapshot.limits.calls_per_second_per_peer)
         {
             return Err(Refusal::new(503, AdmissionResult::RateLimited).into());
         }
@@ -518,8 +485,7 @@ impl CallTable {
 
     /// Gauges, silent calls, and flows of calls that are gone.
     fn sweep(&mut self, now: Now, snapshot: &Snapshot) {
-        self.by_flow
-            .retain(|flow, _| self.flows.stats(*flow).is_some());
+        self.by_flow.retain(|flow, _| self.flows.stats(*flow).is_some());
         for side in [Side::Inside, Side::Outside] {
             let counts = self.ports.counts(now.instant, side);
             counts
@@ -528,25 +494,17 @@ impl CallTable {
                 .for_each(|(at, n)| self.counters.ports[side.index()].at(at).set(*n as u64));
         }
         let mut phases = [0u64; 5];
-        self.calls
-            .values()
-            .for_each(|call| phases[call.phase() as usize] += 1);
+        self.calls.values().for_each(|call| phases[call.phase() as usize] += 1);
         phases
             .iter()
             .enumerate()
             .for_each(|(at, n)| self.counters.calls_active.at(at).set(*n));
-        self.counters.transactions.set(
-            self.calls
-                .values()
-                .map(|call| call.transactions() as u64)
-                .sum(),
-        );
-        self.counters.hold_downs.set(
-            self.calls
-                .values()
-                .filter(|call| call.is_holding_down())
-                .count() as u64,
-        );
+        self.counters
+            .transactions
+            .set(self.calls.values().map(|call| call.transactions() as u64).sum());
+        self.counters
+            .hold_downs
+            .set(self.calls.values().filter(|call| call.is_holding_down()).count() as u64);
         let Some(limit) = snapshot.media.media_timeout else {
             return;
         };
@@ -555,8 +513,7 @@ impl CallTable {
             .values()
             .filter(|call| {
                 let mut flows = call.flows().peekable();
-                flows.peek().is_some()
-                    && flows.all(|(flow, _)| self.flows.is_silent(now, flow, limit))
+                flows.peek().is_some() && flows.all(|(flow, _)| self.flows.is_silent(now, flow, limit))
             })
             .map(|call| call.key)
             .collect();
@@ -567,23 +524,15 @@ impl CallTable {
 
     fn refuse_invalid(&mut self, source: &Source, message: &SipMessage, why: InvalidMessage) {
         self.counters.sip_parse_errors.at(why.index()).inc();
-        let is_answerable = message
-            .method()
-            .is_some_and(|method| *method != Method::Ack)
-            && message.top_via().is_some();
+        let is_answerable =
+            message.method().is_some_and(|method| *method != Method::Ack) && message.top_via().is_some();
         if let (true, Some(status)) = (is_answerable, why.status()) {
             self.answer(source, message, status, &[]);
         }
     }
 
     /// OPTIONS is the peers' health check: answered here, never passed on (ticket.md 2).
-    fn answer_options(
-        &mut self,
-        now: Now,
-        snapshot: &Snapshot,
-        source: &Source,
-        request: &SipMessage,
-    ) {
+    fn answer_options(&mut self, now: Now, snapshot: &Snapshot, source: &Source, request: &SipMessage) {
         let asker = match &source.peer {
             Some(peer) => peer.domains.first().cloned().unwrap_or_default(),
             None => source.remote.ip().to_string(),
@@ -599,56 +548,27 @@ impl CallTable {
             "INVITE, ACK, CANCEL, BYE, OPTIONS, INFO, UPDATE, PRACK, REFER, NOTIFY",
         );
         match snapshot.admission {
-            Admission::Open => self.answer(
-                source,
-                request,
-                200,
-                &[allow, ("Accept", "application/sdp")],
-            ),
+            Admission::Open => self.answer(source, request, 200, &[allow, ("Accept", "application/sdp")]),
             Admission::Draining | Admission::Closing => self.answer(source, request, 503, &[("Retry-After", "60")]),
         }
     }
 
     /// What would begin something other than a call is not carried; outside it needs its ticket to learn even that.
-    fn refuse_out_of_dialog(
-        &mut self,
-        now: Now,
-        snapshot: &Snapshot,
-        source: &Source,
-        request: &SipMessage,
-    ) {
+    fn refuse_out_of_dialog(&mut self, now: Now, snapshot: &Snapshot, source: &Source, request: &SipMessage) {
         let judged = match source.side {
             Side::Inside => admit::check_source(snapshot, &self.counters, source),
-            Side::Outside => {
-                admit::check_ticket(now, snapshot, &self.counters, source, request).map(drop)
-            }
+            Side::Outside => admit::check_ticket(now, snapshot, &self.counters, source, request).map(drop),
         };
         match judged {
-            Ok(()) => self.answer(
-                source,
-                request,
-                405,
-                &[("Allow", "INVITE, ACK, CANCEL, BYE, OPTIONS")],
-            ),
-            Err(Answer::Refuse { refusal, .. }) => {
-                self.answer(source, request, refusal.status, &[])
-            }
+            Ok(()) => self.answer(source, request, 405, &[("Allow", "INVITE, ACK, CANCEL, BYE, OPTIONS")]),
+            Err(Answer::Refuse { refusal, .. }) => self.answer(source, request, refusal.status, &[]),
             Err(Answer::Silence) => {}
         }
     }
 
     /// A stateless answer: the same request always gets the same To tag (RFC 3261 §8.2.7).
-    fn answer(
-        &mut self,
-        source: &Source,
-        request: &SipMessage,
-        status: u16,
-        extra: &[(&str, &str)],
-    ) {
-        let branch = request
-            .top_via()
-            .and_then(|via| via.branch())
-            .unwrap_or_default();
+    fn answer(&mut self, source: &Source, request: &SipMessage, status: u16, extra: &[(&str, &str)]) {
+        let branch = request.top_via().and_then(|via| via.branch()).unwrap_or_default();
         let tag = format!("{:016x}", self.call_ids.steer(branch));
         let bytes = response::respond(request, source.remote, status, Some(&tag), extra);
         let target = response_target(source, request);

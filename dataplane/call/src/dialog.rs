@@ -80,11 +80,7 @@ impl Leg {
 
     /// Our Via value with a branch.
     pub(crate) fn via(&self, branch: &str) -> Vec<u8> {
-        let rport = if self.transport == Transport::Udp {
-            ";rport"
-        } else {
-            ""
-        };
+        let rport = if self.transport == Transport::Udp { ";rport" } else { "" };
         format!(
             "SIP/2.0/{} {};branch={branch}{rport}",
             self.transport.via_name(),

@@ -117,9 +117,7 @@ impl Fallback {
             FallbackTrigger::Dead => settings.dead_hold_down,
             FallbackTrigger::Loss | FallbackTrigger::Jitter => settings.hold_down,
         };
-        let due = self
-            .not_before
-            .map_or(now + wait, |earliest| earliest.max(now + wait));
+        let due = self.not_before.map_or(now + wait, |earliest| earliest.max(now + wait));
         self.state = State::HoldDown { due };
         self.evidence = Some(Evidence {
             trigger,
@@ -155,14 +153,7 @@ impl Fallback {
                 }
             }
             (State::Asked, 300..) => self.state = State::Refused,
-            (
-                State::Asked
-                | State::Watching
-                | State::HoldDown { .. }
-                | State::Moving { .. }
-                | State::Refused,
-                _,
-            ) => {}
+            (State::Asked | State::Watching | State::HoldDown { .. } | State::Moving { .. } | State::Refused, _) => {}
         }
     }
 
@@ -189,11 +180,7 @@ impl Fallback {
                 self.state = State::Refused;
                 Some(Step::EndBoth)
             }
-            State::HoldDown { .. }
-            | State::Moving { .. }
-            | State::Watching
-            | State::Asked
-            | State::Refused => None,
+            State::HoldDown { .. } | State::Moving { .. } | State::Watching | State::Asked | State::Refused => None,
         }
     }
 
@@ -218,36 +205,22 @@ mod tests {
     fn poor_quality_asks_once_after_the_hold_down() {
         let (mut fallback, settings, start) = fresh();
         assert_eq!(poor(&mut fallback, start, &settings), Some(Step::HoldDown));
-        assert_eq!(
-            poor(&mut fallback, start + Duration::from_secs(5), &settings),
-            None
-        );
-        assert_eq!(
-            fallback.on_timeout(start + Duration::from_secs(19), &settings),
-            None
-        );
+        assert_eq!(poor(&mut fallback, start + Duration::from_secs(5), &settings), None);
+        assert_eq!(fallback.on_timeout(start + Duration::from_secs(19), &settings), None);
         assert_eq!(fallback.poll_timeout(), Some(start + settings.hold_down));
         assert_eq!(
             fallback.on_timeout(start + settings.hold_down, &settings),
             Some(Step::Refer)
         );
-        assert_eq!(
-            fallback.on_timeout(start + settings.hold_down * 9, &settings),
-            None
-        );
-        assert_eq!(
-            poor(&mut fallback, start + settings.hold_down * 9, &settings),
-            None
-        );
+        assert_eq!(fallback.on_timeout(start + settings.hold_down * 9, &settings), None);
+        assert_eq!(poor(&mut fallback, start + settings.hold_down * 9, &settings), None);
     }
 
     #[test]
     fn quality_that_returns_cancels_and_the_other_sides_does_not() {
         let (mut fallback, settings, start) = fresh();
         poor(&mut fallback, start, &settings);
-        let good = |fallback: &mut Fallback, side| {
-            fallback.on_verdict(start, &settings, side, Verdict::Good, (0.0, 0))
-        };
+        let good = |fallback: &mut Fallback, side| fallback.on_verdict(start, &settings, side, Verdict::Good, (0.0, 0));
         assert_eq!(good(&mut fallback, Side::Inside), None);
         assert_eq!(good(&mut fallback, Side::Outside), Some(Step::Cancelled));
         assert_eq!(fallback.poll_timeout(), None);
@@ -261,10 +234,7 @@ mod tests {
             None
         );
         fallback.on_verdict(start, &settings, Side::Outside, Verdict::Dead, (0.0, 0));
-        assert_eq!(
-            fallback.poll_timeout(),
-            Some(start + settings.dead_hold_down)
-        );
+        assert_eq!(fallback.poll_timeout(), Some(start + settings.dead_hold_down));
     }
 
     #[test]
@@ -273,10 +243,7 @@ mod tests {
         poor(&mut fallback, start, &settings);
         fallback.on_timeout(start + settings.hold_down, &settings);
         fallback.on_refer_answered(false);
-        assert_eq!(
-            poor(&mut fallback, start + settings.hold_down * 5, &settings),
-            None
-        );
+        assert_eq!(poor(&mut fallback, start + settings.hold_down * 5, &settings), None);
         assert!(!fallback.is_moving());
     }
 
@@ -289,14 +256,8 @@ mod tests {
         fallback.on_refer_answered(true);
         fallback.on_progress(asked, 100);
         fallback.on_progress(asked, 200);
-        assert_eq!(
-            fallback.on_timeout(asked + Duration::from_secs(4), &settings),
-            None
-        );
-        assert_eq!(
-            fallback.on_timeout(asked + MOVED_GRACE, &settings),
-            Some(Step::EndBoth)
-        );
+        assert_eq!(fallback.on_timeout(asked + Duration::from_secs(4), &settings), None);
+        assert_eq!(fallback.on_timeout(asked + MOVED_GRACE, &settings), Some(Step::EndBoth));
     }
 
     fn fresh() -> (Fallback, FallbackSettings, Instant) {

@@ -72,12 +72,7 @@ mod tests {
     fn a_second_holds_no_more_than_its_rate_and_domains_do_not_share() {
         let now = crate::testing::now().instant;
         let mut gate = Gate::default();
-        assert_eq!(
-            (0..20)
-                .filter(|_| gate.admits(now, "a.example", 10))
-                .count(),
-            10
-        );
+        assert_eq!((0..20).filter(|_| gate.admits(now, "a.example", 10)).count(), 10);
         assert!(gate.admits(now, "b.example", 10));
         assert!(!gate.admits(now, "a.example", 10));
         assert!(gate.admits(now + Duration::from_millis(100), "a.example", 10));

@@ -112,15 +112,9 @@ mod tests {
         let lent = pool.take(now, Side::Inside, true).unwrap();
         assert_eq!(pool.take(now, Side::Inside, true), None);
         pool.give_back(now, lent, Duration::from_secs(10));
-        assert_eq!(
-            pool.take(now + Duration::from_secs(9), Side::Inside, true),
-            None
-        );
+        assert_eq!(pool.take(now + Duration::from_secs(9), Side::Inside, true), None);
         assert_eq!(pool.counts(now, Side::Inside), [0, 0, 1]);
-        assert_eq!(
-            pool.take(now + Duration::from_secs(10), Side::Inside, true),
-            Some(lent)
-        );
+        assert_eq!(pool.take(now + Duration::from_secs(10), Side::Inside, true), Some(lent));
     }
 
     #[test]

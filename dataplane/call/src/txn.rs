@@ -80,9 +80,7 @@ impl<'m> RequestKey<'m> {
     }
 
     fn matches(&self, other: &Self) -> bool {
-        self.branch == other.branch
-            && self.port == other.port
-            && self.host.eq_ignore_ascii_case(other.host)
+        self.branch == other.branch && self.port == other.port && self.host.eq_ignore_ascii_case(other.host)
     }
 }
 
@@ -113,20 +111,12 @@ impl Server {
 
     /// A response made here, not yet sent.
     pub(crate) fn respond(&self, status: u16, to_tag: &str, extra: &[(&str, &str)]) -> Vec<u8> {
-        response::respond(
-            &self.request,
-            self.source.remote,
-            status,
-            Some(to_tag),
-            extra,
-        )
+        response::respond(&self.request, self.source.remote, status, Some(to_tag), extra)
     }
 
     /// The request's To tag.
     pub(crate) fn to_tag(&self) -> Option<Vec<u8>> {
-        self.request
-            .to()
-            .and_then(|to| to.tag().map(<[u8]>::to_vec))
+        self.request.to().and_then(|to| to.tag().map(<[u8]>::to_vec))
     }
 }
 
@@ -157,14 +147,9 @@ impl Client {
         line(
             &mut out,
             "To",
-            to.or_else(|| self.request.first(Header::To))
-                .unwrap_or_default(),
+            to.or_else(|| self.request.first(Header::To)).unwrap_or_default(),
         );
-        line(
-            &mut out,
-            "CSeq",
-            format!("{} {method}", self.cseq).as_bytes(),
-        );
+        line(&mut out, "CSeq", format!("{} {method}", self.cseq).as_bytes());
         out.extend_from_slice(b"Max-Forwards: 70\r\nContent-Length: 0\r\n\r\n");
         out
     }
@@ -172,15 +157,9 @@ impl Client {
 
 /// The earliest timer of a set of transactions.
 pub(crate) fn earliest(servers: &[Server], clients: &[Client]) -> Option<Instant> {
-    let servers = servers
-        .iter()
-        .filter_map(|server| server.machine.poll_timeout());
+    let servers = servers.iter().filter_map(|server| server.machine.poll_timeout());
     servers
-        .chain(
-            clients
-                .iter()
-                .filter_map(|client| client.machine.poll_timeout()),
-        )
+        .chain(clients.iter().filter_map(|client| client.machine.poll_timeout()))
         .min()
 }
 

@@ -108,3 +108,39 @@ impl Default for CallRules {
         }
     }
 }
+
+impl Snapshot {
+    /// A snapshot that admits nothing and knows no key, route or domain: what is true before any policy.
+    #[must_use]
+    pub fn without_policy() -> Self {
+        let nowhere = SocketAddr::from(([127, 0, 0, 1], 5060));
+        Self {
+            generation: 0,
+            domain: String::new(),
+            local_domains: Vec::new(),
+            agent: AgentTarget {
+                address: nowhere,
+                transport: Transport::Tcp,
+                tls_name: None,
+                allowed_sources: Vec::new(),
+            },
+            routes: RouteTable::default(),
+            tickets: TicketRules {
+                keyring: Keyring::default(),
+                clock_skew: Duration::ZERO,
+                salt_max: 4,
+                mac_covers: MacCoverage::default(),
+                denied: DeniedTickets::default(),
+                enrolled: None,
+                header: TicketHeader::default(),
+                on_failure: TicketFailureAction::default(),
+            },
+            media: MediaPolicy::default(),
+            calls: CallRules::default(),
+            fallback: FallbackSettings::default(),
+            peers: PeerPolicy::default(),
+            limits: Limits::default(),
+            admission: Admission::Draining,
+        }
+    }
+}

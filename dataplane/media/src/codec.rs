@@ -1,132 +1,177 @@
-//! What a payload type is, as far as quality needs it.
+//! What payload types mean to the quality monitor: codec, clock rate, and which packets announce silence.
+//!
+//! It knows names as `a=rtpmap` carries them (RFC 3551 §6) and reads no media.
 
-/// How a codec suffers from loss (ITU-T G.113 appendix I).
-#[derive(Clone, Copy, Debug, PartialEq)]
-pub struct CodecModel {
-    /// The name in records.
-    pub name: &'static str,
-    /// Equipment impairment factor Ie.
-    pub ie: f64,
-    /// Packet-loss robustness factor Bpl.
-    pub bpl: f64,
+/// Entries a [`CodecHint`] holds; further payload types have the values of RFC 3551 or those of the unknown codec.
+pub const MAX_CODECS: usize = 16;
+
+/// A codec as the E-model sees it.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub enum CodecModel {
+    /// G.711 without loss concealment.
+    G711,
+    /// G.711 with loss concealment.
+    G711Plc,
+    /// G.729 and annexes.
+    G729A,
+    /// G.723.1 at 6.3 kbit/s.
+    G7231,
+    /// G.722.
+    G722,
+    /// Opus.
+    Opus,
+    /// Anything else.
+    #[default]
+    Unknown,
 }
 
 impl CodecModel {
-    /// G.711 with packet-loss concealment (appendix I of G.711).
-    pub const G711: Self = Self { name: "G.711", ie: 0.0, bpl: 25.1 };
-    /// G.711 without concealment.
-    pub const G711_NO_PLC: Self = Self { name: "G.711 without PLC", ie: 0.0, bpl: 4.3 };
-    /// G.729A with VAD.
-    pub const G729A: Self = Self { name: "G.729A", ie: 11.0, bpl: 19.0 };
-    /// G.723.1 at 6.3 kbit/s with VAD.
-    pub const G723: Self = Self { name: "G.723.1", ie: 15.0, bpl: 16.1 };
-    /// Any other codec is judged like G.711 with concealment; the name says so.
-    pub const OTHER: Self = Self { name: "as G.711", ie: 0.0, bpl: 25.1 };
+    /// The name in records.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::G711 => "G.711 without PLC",
+            Self::G711Plc => "G.711",
+            Self::G729A => "G.729A",
+            Self::G7231 => "G.723.1",
+            Self::G722 => "G.722",
+            Self::Opus => "Opus",
+            Self::Unknown => "unknown",
+        }
+    }
 }
 
-/// Most payload types of a stream that are told apart.
-const MAX_TYPES: usize = 16;
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
-enum Sort {
-    #[default]
-    Speech,
+/// What packets of a payload type are.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum PayloadKind {
+    /// Audio or video.
+    Media,
+    /// Comfort noise (RFC 3389).
     ComfortNoise,
-    G729,
-    G723,
-    G711,
-    Opus,
+    /// Telephone events, whose timestamp stands still during an event (RFC 4733 §2.5.1).
+    TelephoneEvent,
 }
 
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
-struct Entry {
-    payload_type: u8,
-    sort: Sort,
-    clock_khz_tenths: u16,
+/// One payload type.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct Codec {
+    /// 0 to 127.
+    pub payload_type: u8,
+    /// Codec model.
+    pub model: CodecModel,
+    /// Clock rate, in Hz, never 0.
+    pub clock_rate_hz: u32,
+    /// What its packets are.
+    pub kind: PayloadKind,
 }
 
-/// The payload types of a stream: clock rates, and which of them are silence. A fixed table, read without searching text.
-#[derive(Clone, Debug, PartialEq, Eq, Default)]
+/// The payload types of a flow: a small fixed table.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct CodecHint {
-    entries: [Entry; MAX_TYPES],
-    len: usize,
+    entries: [Option<Codec>; MAX_CODECS],
 }
 
 impl CodecHint {
-    /// From the formats of an m= line, best first, each with its `a=rtpmap` (`PCMU/8000`) where there is one. Formats
-    /// beyond the sixteenth are judged like unknown ones.
+    /// Makes the table from the formats of an m= line, each with its `a=rtpmap` encoding (`PCMU/8000`) if there is one.
+    ///
+    /// Formats beyond [`MAX_CODECS`] are left out.
     #[must_use]
     pub fn new<'a>(formats: impl IntoIterator<Item = (u8, Option<&'a str>)>) -> Self {
         let mut hint = Self::default();
-        for (payload_type, map) in formats.into_iter().take(MAX_TYPES) {
-            hint.entries[hint.len] = entry(payload_type, map);
-            hint.len += 1;
+        let codecs = formats.into_iter().map(|(payload_type, encoding)| {
+            encoding.map_or_else(
+                || static_codec(payload_type),
+                |encoding| named_codec(payload_type, encoding),
+            )
+        });
+        for (entry, codec) in hint.entries.iter_mut().zip(codecs) {
+            *entry = Some(codec);
         }
         hint
     }
 
-    /// The clock rate of a payload type, Hz; 8,000 when not known.
+    /// What a payload type means: as negotiated, else by RFC 3551.
     #[must_use]
-    pub fn clock_rate(&self, payload_type: u8) -> u32 {
-        self.find(payload_type).map_or(8_000, |entry| u32::from(entry.clock_khz_tenths) * 100)
-    }
-
-    /// The loss model of a payload type.
-    #[must_use]
-    pub fn model(&self, payload_type: u8) -> CodecModel {
-        match self.find(payload_type).map(|entry| entry.sort) {
-            Some(Sort::G711) => CodecModel::G711,
-            Some(Sort::G729) => CodecModel::G729A,
-            Some(Sort::G723) => CodecModel::G723,
-            Some(Sort::Speech | Sort::ComfortNoise | Sort::Opus) | None => CodecModel::OTHER,
-        }
-    }
-
-    /// Whether a payload announces silence (calls.md 6): comfort noise, a G.729 SID, or an Opus payload of two bytes.
-    #[must_use]
-    pub fn is_silence(&self, payload_type: u8, payload_len: usize) -> bool {
-        match self.find(payload_type).map(|entry| entry.sort) {
-            Some(Sort::ComfortNoise) => true,
-            Some(Sort::G729) => payload_len == 2,
-            Some(Sort::Opus) => payload_len <= 2,
-            Some(Sort::Speech | Sort::G711 | Sort::G723) => false,
-            // RFC 3551 §6: 13 is comfort noise; 19 was before it.
-            None => matches!(payload_type, 13 | 19),
-        }
-    }
-
-    fn find(&self, payload_type: u8) -> Option<&Entry> {
-        self.entries.iter().take(self.len).find(|entry| entry.payload_type == payload_type)
+    pub fn codec(&self, payload_type: u8) -> Codec {
+        let known = self
+            .entries
+            .iter()
+            .flatten()
+            .find(|codec| codec.payload_type == payload_type);
+        known.copied().unwrap_or_else(|| static_codec(payload_type))
     }
 }
 
-fn entry(payload_type: u8, map: Option<&str>) -> Entry {
-    let map = map.or(match payload_type {
-        0 => Some("PCMU/8000"),
-        4 => Some("G723/8000"),
-        8 => Some("PCMA/8000"),
-        13 | 19 => Some("CN/8000"),
-        18 => Some("G729/8000"),
-        _ => None,
-    });
-    let mut parts = map.unwrap_or("?/8000").split('/');
-    let name = parts.next().unwrap_or_default();
-    let clock: u32 = parts.next().and_then(|rate| rate.parse().ok()).filter(|rate| *rate > 0).unwrap_or(8_000);
-    let is = |wanted: &str| name.eq_ignore_ascii_case(wanted);
-    let sort = if is("CN") {
-        Sort::ComfortNoise
-    } else if is("G729") {
-        Sort::G729
-    } else if is("G723") {
-        Sort::G723
-    } else if is("PCMU") || is("PCMA") {
-        Sort::G711
-    } else if is("opus") {
-        Sort::Opus
-    } else {
-        Sort::Speech
+/// RFC 3551 §6, tables 4 and 5.
+fn static_codec(payload_type: u8) -> Codec {
+    let (model, clock_rate_hz, kind) = match payload_type {
+        0 | 8 => (CodecModel::G711Plc, 8000, PayloadKind::Media),
+        4 => (CodecModel::G7231, 8000, PayloadKind::Media),
+        9 => (CodecModel::G722, 8000, PayloadKind::Media),
+        18 => (CodecModel::G729A, 8000, PayloadKind::Media),
+        13 | 19 => (CodecModel::Unknown, 8000, PayloadKind::ComfortNoise),
+        6 => (CodecModel::Unknown, 16_000, PayloadKind::Media),
+        10 | 11 => (CodecModel::Unknown, 44_100, PayloadKind::Media),
+        14 | 25..=34 => (CodecModel::Unknown, 90_000, PayloadKind::Media),
+        _ => (CodecModel::Unknown, 8000, PayloadKind::Media),
     };
-    Entry { payload_type, sort, clock_khz_tenths: u16::try_from(clock / 100).unwrap_or(u16::MAX).max(1) }
+    Codec {
+        payload_type,
+        model,
+        clock_rate_hz,
+        kind,
+    }
+}
+
+fn named_codec(payload_type: u8, encoding: &str) -> Codec {
+    let mut parts = encoding.trim().split('/');
+    let name = parts.next().unwrap_or_default();
+    let is = |other: &str| name.eq_ignore_ascii_case(other);
+    let model = if is("PCMU") || is("PCMA") {
+        CodecModel::G711Plc
+    } else if is("G729") || is("G729A") {
+        CodecModel::G729A
+    } else if is("G723") {
+        CodecModel::G7231
+    } else if is("G722") {
+        CodecModel::G722
+    } else if is("opus") {
+        CodecModel::Opus
+    } else {
+        CodecModel::Unknown
+    };
+    let kind = if is("CN") {
+        PayloadKind::ComfortNoise
+    } else if is("telephone-event") || is("tone") {
+        PayloadKind::TelephoneEvent
+    } else {
+        PayloadKind::Media
+    };
+    let rate = parts.next().and_then(|rate| rate.parse().ok()).filter(|rate| *rate > 0);
+    Codec {
+        payload_type,
+        model,
+        clock_rate_hz: rate.unwrap_or(8000),
+        kind,
+    }
+}
+
+impl Codec {
+    /// Whether a packet with this payload announces silence: comfort noise, a G.729 SID of 2 bytes, an Opus packet of at
+    /// most 2 bytes.
+    #[must_use]
+    pub fn is_silence(&self, payload_len: usize) -> bool {
+        match (self.kind, self.model) {
+            (PayloadKind::ComfortNoise, _) => true,
+            (PayloadKind::TelephoneEvent, _) => false,
+            (PayloadKind::Media, CodecModel::G729A) => payload_len == 2,
+            (PayloadKind::Media, CodecModel::Opus) => payload_len <= 2,
+            (
+                PayloadKind::Media,
+                CodecModel::G711 | CodecModel::G711Plc | CodecModel::G7231 | CodecModel::G722 | CodecModel::Unknown,
+            ) => false,
+        }
+    }
 }
 
 #[cfg(test)]
@@ -134,17 +179,40 @@ mod tests {
     use super::*;
 
     #[test]
-    fn static_and_mapped_types_have_clock_model_and_silence() {
-        let hint = CodecHint::new([(0, None), (96, Some("opus/48000/2")), (97, Some("CN/16000")), (18, None)]);
-        assert_eq!((hint.clock_rate(0), hint.clock_rate(96), hint.clock_rate(55)), (8_000, 48_000, 8_000));
-        assert_eq!(hint.model(18), CodecModel::G729A);
-        assert!(hint.is_silence(97, 10) && hint.is_silence(13, 1) && hint.is_silence(18, 2) && hint.is_silence(96, 2));
-        assert!(!hint.is_silence(18, 20) && !hint.is_silence(0, 2) && !hint.is_silence(96, 3));
+    fn rtpmap_beats_the_static_table() {
+        let hint = CodecHint::new([
+            (0, None),
+            (96, Some("opus/48000/2")),
+            (97, Some("CN/16000")),
+            (9, Some("G722/8000")),
+        ]);
+        assert_eq!(hint.codec(0).model, CodecModel::G711Plc);
+        assert_eq!(
+            (hint.codec(96).model, hint.codec(96).clock_rate_hz),
+            (CodecModel::Opus, 48_000)
+        );
+        assert!(hint.codec(97).is_silence(1));
+        assert_eq!(hint.codec(18).model, CodecModel::G729A, "not negotiated");
+        assert_eq!(
+            CodecHint::new([(98, Some("x/0"))]).codec(98).clock_rate_hz,
+            8000,
+            "never 0"
+        );
     }
 
     #[test]
-    fn many_and_odd_formats_do_no_harm() {
-        let hint = CodecHint::new((0..100).map(|format| (format, Some("x/0"))));
-        assert_eq!(hint.clock_rate(3), 8_000);
+    fn silence_is_comfort_noise_sid_and_tiny_opus() {
+        let hint = CodecHint::new([(96, Some("opus/48000/2")), (101, Some("telephone-event/8000"))]);
+        assert!(hint.codec(13).is_silence(1) && hint.codec(19).is_silence(9));
+        assert!(hint.codec(18).is_silence(2) && !hint.codec(18).is_silence(10) && !hint.codec(18).is_silence(20));
+        assert!(hint.codec(96).is_silence(2) && hint.codec(96).is_silence(1) && !hint.codec(96).is_silence(3));
+        assert!(!hint.codec(0).is_silence(2) && !hint.codec(101).is_silence(2));
+    }
+
+    #[test]
+    fn formats_beyond_the_table_are_left_out() {
+        let hint = CodecHint::new((0..100).map(|pt| (pt, Some("opus/48000"))));
+        assert_eq!(hint.codec(15).model, CodecModel::Opus);
+        assert_eq!(hint.codec(99).model, CodecModel::Unknown);
     }
 }

@@ -1,88 +1,115 @@
-//! Why a packet goes nowhere. Each reason is one counter.
+//! Every reason for which a packet is dropped: a small index into an array of counters.
+//!
+//! It counts nothing itself; the shell owns the counters.
+
+use std::fmt;
 
 macro_rules! drop_reasons {
-    ($($(#[doc = $doc:literal])+ $variant:ident = $name:literal,)*) => {
-        /// Why a packet was dropped; the position is its counter's index.
-        #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+    ($($(#[$doc:meta])+ $variant:ident = $name:literal,)+) => {
+        /// Why a packet was dropped.
+        #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
         #[repr(u8)]
         pub enum DropReason {
-            $($(#[doc = $doc])+ $variant,)*
+            $($(#[$doc])+ $variant,)+
         }
 
         impl DropReason {
-            /// Every reason, in order.
-            pub const ALL: &[Self] = &[$(Self::$variant,)*];
+            /// Every reason, in the order of the enum: `ALL[reason.index()] == reason`.
+            pub const ALL: [Self; [$(Self::$variant),+].len()] = [$(Self::$variant),+];
 
-            /// The names in metrics, in order.
-            pub const NAMES: &[&str] = &[$($name,)*];
-
-            /// The name in metrics.
+            /// The name in metrics, in snake case.
             #[must_use]
             pub const fn name(self) -> &'static str {
-                Self::NAMES[self.index()]
-            }
-
-            /// The counter's index.
-            #[must_use]
-            pub const fn index(self) -> usize {
-                self as usize
+                match self {
+                    $(Self::$variant => $name,)+
+                }
             }
         }
     };
 }
 
 drop_reasons! {
-    /// No call uses this port now; perhaps it is in quarantine.
+    /// No flow owns the socket.
     NoFlow = "no_flow",
-    /// The call's offer has no answer yet.
+    /// The flow waits for its answer.
     BeforeAnswer = "before_answer",
-    /// Neither RTP nor RTCP: STUN, DTLS or noise (RFC 7983).
+    /// STUN, DTLS or anything else that is neither RTP nor RTCP, or one of them on the other's socket.
     NotMedia = "not_media",
-    /// An RTP header that does not fit the packet.
+    /// The RTP header, its extension or its padding does not fit the packet.
     MalformedRtp = "malformed_rtp",
-    /// An RTCP header that does not fit the packet.
+    /// The RTCP packets do not fill the datagram (RFC 3550 A.2).
     MalformedRtcp = "malformed_rtcp",
-    /// The sender agreed not to send.
+    /// The offer and answer do not let this side send.
     WrongDirection = "wrong_direction",
-    /// Inside, not from the signalled address.
+    /// A plain packet from another address than the signalled one.
     SourceNotSignalled = "source_not_signalled",
-    /// Outside, not from the address that authenticated first.
+    /// A protected packet from another address than the latched one.
     SourceNotLatched = "source_not_latched",
-    /// The other side has no address for media (hold).
+    /// There is no address to send it to.
     NoRemote = "no_remote",
-    /// The authentication tag is wrong.
+    /// The SRTP tag is wrong or missing.
     AuthFailed = "auth_failed",
-    /// Received before.
+    /// The index was received before (RFC 3711 §3.3.2).
     Replayed = "replayed",
-    /// Older than the replay window.
+    /// The index lies behind the replay window.
     TooOld = "too_old",
-    /// Protecting it would use an index twice.
+    /// The index was sent before; another payload must not go out under it (RFC 3711 §9.1).
     IndexReused = "index_reused",
-    /// The key has protected as many packets as it may.
+    /// The last index under this key was used (RFC 3711 §9.2).
     KeyExhausted = "key_exhausted",
-    /// More streams than a leg may have.
+    /// More sources at once than a context keeps.
     TooManySsrcs = "too_many_ssrcs",
-    /// SRTCP without encryption, which policy does not allow.
+    /// Authentic SRTCP with E=0, which was not negotiated.
     UnencryptedSrtcp = "unencrypted_srtcp",
-    /// RTCP, which policy drops.
+    /// RTCP, which the policy does not relay.
     RtcpByPolicy = "rtcp_by_policy",
-    /// The leg has no key to protect or read with.
+    /// There is no key for this direction; clear media never leaves or enters outside.
     NoKey = "no_key",
-    /// No room in the buffer for the tag.
+    /// The MKI is not that of the key.
+    UnknownMki = "unknown_mki",
+    /// The packet is too large, or its buffer has no room for the tag.
     PayloadTooLarge = "payload_too_large",
-    /// Too many failed authentications in this second.
+    /// Too many failed authentications in this second before the source is known.
     AuthBudget = "auth_budget",
 }
+
+impl DropReason {
+    /// The position in [`ALL`](Self::ALL) and in an array of counters.
+    #[must_use]
+    pub const fn index(self) -> usize {
+        self as usize
+    }
+}
+
+impl fmt::Display for DropReason {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.name())
+    }
+}
+
+impl std::error::Error for DropReason {}
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
     #[test]
-    fn every_reason_has_its_own_name_and_index() {
-        for (at, reason) in DropReason::ALL.iter().enumerate() {
-            assert_eq!(reason.index(), at);
-            assert_eq!(DropReason::NAMES.iter().filter(|name| **name == reason.name()).count(), 1);
+    fn index_names_the_same_reason_in_all() {
+        for (position, reason) in DropReason::ALL.into_iter().enumerate() {
+            assert_eq!(reason.index(), position);
         }
+    }
+
+    #[test]
+    fn names_are_distinct_snake_case() {
+        let mut names: Vec<_> = DropReason::ALL.into_iter().map(DropReason::name).collect();
+        assert!(
+            names
+                .iter()
+                .all(|name| name.bytes().all(|byte| byte.is_ascii_lowercase() || byte == b'_'))
+        );
+        names.sort_unstable();
+        names.dedup();
+        assert_eq!(names.len(), DropReason::ALL.len());
     }
 }

@@ -1,178 +1,196 @@
-//! One m= line's packets: two legs and the conversion between them, chosen once and replayed per packet.
+//! Two legs and what happens to a packet between them.
+//!
+//! Everything it needs was decided by signalling and stored; it looks nothing up.
 
 use std::net::SocketAddr;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use tollgate_contract::{DirectionQuality, Now, Side, SrtpSuite};
 
-use crate::classify::{PacketKind, classify};
+use crate::classify::{PacketClass, classify};
 use crate::codec::CodecHint;
 use crate::drop_reason::DropReason;
-use crate::flow_table::SocketId;
-use crate::leg::{Leg, LegSpec};
-use crate::wire::{RtcpHeader, RtpHeader};
+use crate::leg::{Kind, Leg, LegSpec, SocketId};
+use crate::srtp::MAX_PACKET;
+use crate::wire::{RtpHeader, rtcp_sender};
 
-/// What a flow is to be.
-#[derive(Clone, Debug)]
+/// What signalling says of a flow: one m= line.
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct FlowSpec {
-    /// Its legs, by [`Side::index`].
+    /// Inside and outside, as [`Side::index`] orders them.
     pub legs: [LegSpec; 2],
-    /// Its payload types.
+    /// What the payload types mean.
     pub codec: CodecHint,
-    /// Whether RTCP passes.
+    /// Whether RTCP is relayed.
     pub relay_rtcp: bool,
-    /// Whether its answer has come; nothing passes before.
+    /// Whether the answer is there; before it nothing passes.
     pub active: bool,
 }
 
-/// Where a packet goes: send `len` bytes of the same buffer.
+/// Where the packet in the buffer goes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Forward {
-    /// From this socket.
-    pub socket: SocketId,
-    /// To this address.
-    pub to: SocketAddr,
-    /// So many bytes.
-    pub len: usize,
-    /// The side the packet came from.
+    /// The side it came from.
     pub from: Side,
-    /// The suite it was protected or opened with.
+    /// The suite it was protected or unprotected with.
     pub suite: Option<SrtpSuite>,
+    /// The socket to send from.
+    pub socket: SocketId,
+    /// The address to send to.
+    pub to: SocketAddr,
+    /// Its length in the buffer.
+    pub len: usize,
 }
 
-/// What was measured of a flow.
+/// How a flow stands; pairs are inside, outside.
 #[derive(Clone, Debug, PartialEq)]
 pub struct FlowStats {
-    /// Quality of what each side sent.
+    /// Quality of what came from each side.
     pub quality: [DirectionQuality; 2],
-    /// Where media goes, per side.
+    /// Where RTP goes on each side.
     pub remote: [Option<SocketAddr>; 2],
     /// Whether that was learned from a packet.
     pub latched: [bool; 2],
-    /// Packets passed on, by the side they came from.
+    /// Packets from each side that were sent on.
     pub forwarded: [u64; 2],
-    /// When each side's last RTP packet came.
+    /// When the last RTP packet came from each side.
     pub last_packet: [Option<Instant>; 2],
 }
 
-/// A flow in force.
-#[derive(Debug)]
+/// What a socket of ours takes, and for which side.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Entrance {
+    pub(crate) side: Side,
+    pub(crate) takes_rtp: bool,
+    pub(crate) takes_rtcp: bool,
+}
+
+/// A pair of legs.
 pub(crate) struct Flow {
     pub(crate) legs: [Leg; 2],
-    pub(crate) active: bool,
     codec: CodecHint,
     relay_rtcp: bool,
-    /// The outgoing SSRC in place of one whose sender restarted its sequence under a key in use.
-    renamed: Option<(u32, u32)>,
+    pub(crate) active: bool,
+    /// Since when nothing has come that is not told by a packet's own time.
+    quiet_since: Instant,
 }
 
 impl Flow {
-    pub(crate) fn new(now: Now, spec: &FlowSpec) -> Self {
+    pub(crate) fn new(now: Now, spec: FlowSpec) -> Self {
+        let [inside, outside] = spec.legs;
         Self {
-            legs: [Leg::new(now.instant, &spec.legs[0]), Leg::new(now.instant, &spec.legs[1])],
-            active: spec.active,
-            codec: spec.codec.clone(),
+            legs: [
+                Leg::new(now, Side::Inside, inside),
+                Leg::new(now, Side::Outside, outside),
+            ],
+            codec: spec.codec,
             relay_rtcp: spec.relay_rtcp,
-            renamed: None,
+            active: spec.active,
+            quiet_since: now.instant,
         }
     }
 
-    pub(crate) fn update(&mut self, now: Now, spec: &FlowSpec) {
-        for (leg, spec) in self.legs.iter_mut().zip(&spec.legs) {
-            leg.update(now.instant, spec);
+    pub(crate) fn apply(&mut self, now: Now, spec: FlowSpec) {
+        let before = self.expectations();
+        let was_active = self.active;
+        for (leg, spec) in self.legs.iter_mut().zip(spec.legs) {
+            leg.apply(now, spec);
         }
-        self.active = spec.active;
-        self.codec = spec.codec.clone();
-        self.relay_rtcp = spec.relay_rtcp;
-    }
-
-    pub(crate) fn stats(&self) -> FlowStats {
-        let [inside, outside] = &self.legs;
-        let both = |read: &dyn Fn(&Leg) -> Option<SocketAddr>| [read(inside), read(outside)];
-        FlowStats {
-            quality: [inside.monitor.quality(), outside.monitor.quality()],
-            remote: both(&|leg| leg.latches[0].remote()),
-            latched: [inside.latches[0].is_learned(), outside.latches[0].is_learned()],
-            forwarded: [inside.forwarded, outside.forwarded],
-            last_packet: [inside.monitor.last_packet(), outside.monitor.last_packet()],
+        (self.codec, self.relay_rtcp, self.active) = (spec.codec, spec.relay_rtcp, spec.active);
+        if was_active != self.active {
+            self.legs
+                .iter_mut()
+                .for_each(|leg| leg.monitor.reset_verdict(now.instant));
+        }
+        if (before, was_active) != (self.expectations(), self.active) {
+            self.quiet_since = now.instant;
         }
     }
 
-    /// One packet's way: cheap checks, authentication, what it tells, protection, destination.
     pub(crate) fn forward(
         &mut self,
         now: Now,
-        (side, is_rtcp): (Side, bool),
+        entrance: Entrance,
         from: SocketAddr,
-        buffer: &mut [u8],
+        buf: &mut [u8],
         len: usize,
-        fresh_ssrc: impl FnOnce() -> u32,
     ) -> Result<Forward, DropReason> {
+        if len > MAX_PACKET {
+            return Err(DropReason::PayloadTooLarge);
+        }
+        let packet = buf.get(..len).ok_or(DropReason::PayloadTooLarge)?;
         if !self.active {
             return Err(DropReason::BeforeAnswer);
         }
-        let kind = buffer.get(..len).and_then(classify).ok_or(DropReason::NotMedia)?;
-        if (kind == PacketKind::Rtcp) != is_rtcp {
-            return Err(DropReason::NotMedia);
-        }
-        let which = usize::from(is_rtcp);
-        let [inside, outside] = &mut self.legs;
-        if outside.is_plain() {
-            debug_assert!(!outside.is_plain(), "the outside is never plain");
-            return Err(DropReason::NoKey);
-        }
-        let (near, far) = if side == Side::Inside { (inside, outside) } else { (outside, inside) };
-        if is_rtcp && !self.relay_rtcp {
+        let kind = kind_of(packet, entrance)?;
+        if kind == Kind::Rtcp && !self.relay_rtcp {
             return Err(DropReason::RtcpByPolicy);
         }
-        if !is_rtcp && !near.may_receive {
+        let [inside, outside] = &mut self.legs;
+        let (near, far) = match entrance.side {
+            Side::Inside => (inside, outside),
+            Side::Outside => (outside, inside),
+        };
+        if kind == Kind::Rtp && !near.may_receive {
             return Err(DropReason::WrongDirection);
         }
-        near.admit(now.instant, which, from)?;
-        let plain = near.open(now.instant, which, from, buffer, len)?;
-        let suite = near.suite().or_else(|| far.suite());
-        let packet = buffer.get(..plain).unwrap_or_default();
-        if is_rtcp {
-            RtcpHeader::parse(packet).ok_or(DropReason::MalformedRtcp)?;
-        } else {
-            let header = RtpHeader::parse(packet).ok_or(DropReason::MalformedRtp)?;
-            near.monitor.on_packet(now.instant, &header, plain, &self.codec);
-        }
-        let to = far.latches[which].remote().ok_or(DropReason::NoRemote)?;
-        let len = seal(far, which, buffer, plain, &mut self.renamed, fresh_ssrc)?;
+        let plain_len = near.receive(now, kind, from, buf, len)?;
+        near.observe(now.instant, kind, &buf[..plain_len], len, &self.codec)?;
+        let (socket, to, len) = far.send(kind, buf, plain_len)?;
         near.forwarded += 1;
-        let socket = if is_rtcp { far.rtcp } else { far.rtp };
-        Ok(Forward { socket, to, len, from: side, suite })
+        let suite = far.suite().or_else(|| near.suite());
+        Ok(Forward {
+            from: entrance.side,
+            suite,
+            socket,
+            to,
+            len,
+        })
+    }
+
+    pub(crate) fn stats(&self) -> FlowStats {
+        let pair = |of: fn(&Leg) -> Option<SocketAddr>| [of(&self.legs[0]), of(&self.legs[1])];
+        FlowStats {
+            quality: [self.legs[0].monitor.quality(), self.legs[1].monitor.quality()],
+            remote: pair(Leg::remote),
+            latched: [self.legs[0].is_latched(), self.legs[1].is_latched()],
+            forwarded: [self.legs[0].forwarded, self.legs[1].forwarded],
+            last_packet: [self.legs[0].monitor.last_packet(), self.legs[1].monitor.last_packet()],
+        }
+    }
+
+    /// How long no media has come from either side although it is expected from one; `None` if from neither.
+    pub(crate) fn silent_for(&self, now: Now) -> Option<Duration> {
+        if !self.active || self.expectations() == [false; 2] {
+            return None;
+        }
+        let last = self.legs.iter().filter_map(|leg| leg.monitor.last_packet()).max();
+        let since = last.map_or(self.quiet_since, |last| last.max(self.quiet_since));
+        Some(now.instant.saturating_duration_since(since))
+    }
+
+    fn expectations(&self) -> [bool; 2] {
+        [self.legs[0].expects_media, self.legs[1].expects_media]
     }
 }
 
-/// Protects for the far leg. A sender that restarts its sequence on the same SSRC would use an index twice; it goes out
-/// under a fresh SSRC instead (field-notes 4.9: never let different payloads share one index).
-fn seal(
-    far: &mut Leg,
-    which: usize,
-    buffer: &mut [u8],
-    len: usize,
-    renamed: &mut Option<(u32, u32)>,
-    fresh_ssrc: impl FnOnce() -> u32,
-) -> Result<usize, DropReason> {
-    let at = if which == 0 { 8 } else { 4 };
-    let ssrc = crate::wire::be32(buffer, at);
-    let rename = |buffer: &mut [u8], to: u32| {
-        if let Some(place) = buffer.get_mut(at..at + 4) {
-            place.copy_from_slice(&to.to_be_bytes());
+/// Tells RTP from RTCP and refuses what cannot be either, before anything is spent on it.
+fn kind_of(packet: &[u8], entrance: Entrance) -> Result<Kind, DropReason> {
+    match classify(packet) {
+        PacketClass::Rtp if entrance.takes_rtp => {
+            RtpHeader::parse(packet).map_err(|_| DropReason::MalformedRtp)?;
+            Ok(Kind::Rtp)
         }
-    };
-    if let Some((_, new)) = renamed.filter(|(old, _)| *old == ssrc && !far.is_plain()) {
-        rename(buffer, new);
-    }
-    match far.seal(which, buffer, len) {
-        Err(DropReason::IndexReused | DropReason::TooOld) if far.notices_restart(which, buffer) => {
-            let new = fresh_ssrc();
-            *renamed = Some((ssrc, new));
-            rename(buffer, new);
-            far.seal(which, buffer, len)
+        PacketClass::Rtcp if entrance.takes_rtcp => {
+            rtcp_sender(packet).map_err(|_| DropReason::MalformedRtcp)?;
+            Ok(Kind::Rtcp)
         }
-        sealed => sealed,
+        PacketClass::Rtp
+        | PacketClass::Rtcp
+        | PacketClass::Stun
+        | PacketClass::Zrtp
+        | PacketClass::Dtls
+        | PacketClass::TurnChannel
+        | PacketClass::Other => Err(DropReason::NotMedia),
     }
 }

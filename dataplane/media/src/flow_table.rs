@@ -1,196 +1,267 @@
-//! The flows of one worker: from a socket to its flow, and nothing that grows.
+//! All flows of one worker: from the socket a packet came in on to its flow and out again.
+//!
+//! It owns no socket and counts no drops. Slots are made at start; a flow that does not fit is refused.
 
+use std::fmt;
 use std::net::SocketAddr;
 use std::time::Duration;
 
 use tollgate_contract::{Now, QualityThresholds, Side};
 
 use crate::drop_reason::DropReason;
-use crate::flow::{Flow, FlowSpec, FlowStats, Forward};
+use crate::flow::{Entrance, Flow, FlowSpec, FlowStats, Forward};
+use crate::leg::SocketId;
 use crate::monitor::Verdict;
 
-/// A media socket of the worker, by its index.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub struct SocketId(pub u32);
-
-/// A flow; never means another one after it was removed.
+/// A flow of one [`FlowTable`]; never reused for another flow.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct FlowId {
-    index: u32,
+    slot: u32,
     generation: u32,
 }
 
-/// There are as many flows as there may be, or a socket is not ours.
+/// All slots are taken, or a socket is not one of the table's.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct FlowTableFull;
 
-/// A verdict about what one side sends of one flow.
+impl fmt::Display for FlowTableFull {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("no place for another flow")
+    }
+}
+
+impl std::error::Error for FlowTableFull {}
+
+/// How the media from one side of a flow is.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct QualityReading {
     /// The flow.
     pub flow: FlowId,
-    /// The side that sends.
+    /// The side the media comes from.
     pub side: Side,
-    /// How it is.
+    /// The verdict.
     pub verdict: Verdict,
     /// Loss over the window, 0 to 1.
     pub loss_ratio: f32,
-    /// Jitter, microseconds.
+    /// Jitter now, microseconds.
     pub jitter_us: u32,
 }
 
-#[derive(Clone, Copy, Debug)]
-struct Owner {
-    flow: u32,
-    side: Side,
-    is_rtcp: bool,
-}
-
-#[derive(Debug)]
+#[derive(Default)]
 struct Slot {
     generation: u32,
     flow: Option<Box<Flow>>,
 }
 
+#[derive(Clone, Copy)]
+struct SocketEntry {
+    id: FlowId,
+    entrance: Entrance,
+}
+
 /// The flows of one worker.
-#[derive(Debug)]
 pub struct FlowTable {
-    owners: Vec<Option<Owner>>,
+    by_socket: Vec<Option<SocketEntry>>,
     slots: Vec<Slot>,
     free: Vec<u32>,
-    random: u64,
 }
 
 impl FlowTable {
-    /// A table for so many sockets and flows; `seed` makes SSRCs.
+    /// A table for sockets 0 to `sockets - 1` and at most `max_flows` flows.
     #[must_use]
-    pub fn new(sockets: usize, max_flows: usize, seed: u64) -> Self {
-        let slots = (0..max_flows).map(|_| Slot { generation: 0, flow: None }).collect();
-        let free = (0..max_flows as u32).rev().collect();
-        Self { owners: vec![None; sockets], slots, free, random: seed | 1 }
+    pub fn new(sockets: usize, max_flows: usize) -> Self {
+        let max_flows = u32::try_from(max_flows).unwrap_or(u32::MAX);
+        Self {
+            by_socket: vec![None; sockets],
+            slots: (0..max_flows).map(|_| Slot::default()).collect(),
+            free: (0..max_flows).rev().collect(),
+        }
     }
 
-    /// Puts a flow in force.
+    /// Adds a flow. Sockets that another flow uses are taken from it.
     ///
     /// # Errors
-    /// [`FlowTableFull`].
+    /// [`FlowTableFull`] if all slots are taken or a socket is beyond the table; nothing changed then.
     pub fn install(&mut self, now: Now, spec: FlowSpec) -> Result<FlowId, FlowTableFull> {
-        let sockets = spec.legs.iter().flat_map(|leg| [leg.rtp, leg.rtcp]);
-        if sockets.into_iter().any(|socket| socket.0 as usize >= self.owners.len()) {
+        let in_table = |socket: SocketId| (socket.0 as usize) < self.by_socket.len();
+        if !spec.legs.iter().all(|leg| in_table(leg.rtp) && in_table(leg.rtcp)) {
             return Err(FlowTableFull);
         }
-        let index = self.free.pop().ok_or(FlowTableFull)?;
-        let slot = &mut self.slots[index as usize];
-        slot.generation = slot.generation.wrapping_add(1);
-        slot.flow = Some(Box::new(Flow::new(now, &spec)));
-        let id = FlowId { index, generation: slot.generation };
-        self.own_sockets(index, &spec);
+        let slot = self.free.pop().ok_or(FlowTableFull)?;
+        let place = &mut self.slots[slot as usize];
+        place.flow = Some(Box::new(Flow::new(now, spec)));
+        let id = FlowId {
+            slot,
+            generation: place.generation,
+        };
+        self.enter_sockets(id);
         Ok(id)
     }
 
-    /// Takes what signalling says now. SRTP contexts whose key is unchanged go on; a latch opens again only for another
-    /// address or a new receive key.
+    /// Takes over new signalling for a flow; one that is gone is ignored.
+    ///
+    /// SRTP contexts whose key is unchanged stay as they are. A changed receive key leaves the old one valid until the
+    /// new one authenticates a packet or 5 s pass; it or a changed remote address opens the latch. A sending key used
+    /// before goes on where it was.
     pub fn update(&mut self, now: Now, id: FlowId, spec: FlowSpec) {
+        if self.flow(id).is_none() {
+            return;
+        }
+        self.leave_sockets(id);
         if let Some(flow) = self.flow_mut(id) {
-            flow.update(now, &spec);
+            flow.apply(now, spec);
         }
+        self.enter_sockets(id);
     }
 
-    /// Ends a flow. Returns what was measured.
+    /// Ends a flow and returns how it stood; `None` if it is gone.
     pub fn remove(&mut self, id: FlowId) -> Option<FlowStats> {
-        let slot = self.slots.get_mut(id.index as usize).filter(|slot| slot.generation == id.generation)?;
-        let flow = slot.flow.take()?;
-        for leg in &flow.legs {
-            for socket in [leg.rtp, leg.rtcp] {
-                if let Some(owner) = self.owners.get_mut(socket.0 as usize) {
-                    *owner = None;
-                }
-            }
-        }
-        self.free.push(id.index);
-        Some(flow.stats())
+        let stats = self.stats(id)?;
+        self.leave_sockets(id);
+        let place = self.slots.get_mut(id.slot as usize)?;
+        place.flow = None;
+        place.generation = place.generation.wrapping_add(1);
+        self.free.push(id.slot);
+        Some(stats)
     }
 
-    /// A packet of `len` bytes at the front of `buffer`, received on a socket. The answer speaks of the same buffer.
+    /// Decides about the packet in `buf[..len]` that came in at a socket, and transforms it in place.
+    ///
+    /// The buffer needs tail room for what SRTP adds, at most 164 bytes with the longest MKI.
     ///
     /// # Errors
-    /// [`DropReason`]; the buffer's content is then undefined.
+    /// The reason for which the packet is dropped; the bytes are then unspecified. A packet that is not authentic
+    /// changes nothing but counters of failures.
     pub fn forward(
         &mut self,
         now: Now,
         at: SocketId,
         from: SocketAddr,
-        buffer: &mut [u8],
+        buf: &mut [u8],
         len: usize,
     ) -> Result<Forward, DropReason> {
-        let owner = self.owners.get(at.0 as usize).copied().flatten().ok_or(DropReason::NoFlow)?;
-        let slot = self.slots.get_mut(owner.flow as usize).ok_or(DropReason::NoFlow)?;
-        let flow = slot.flow.as_mut().ok_or(DropReason::NoFlow)?;
-        let random = &mut self.random;
-        flow.forward(now, (owner.side, owner.is_rtcp), from, buffer, len, || next_random(random))
+        let entry = self
+            .by_socket
+            .get(at.0 as usize)
+            .copied()
+            .flatten()
+            .ok_or(DropReason::NoFlow)?;
+        let flow = self.flow_mut(entry.id).ok_or(DropReason::NoFlow)?;
+        flow.forward(now, entry.entrance, from, buf, len)
     }
 
-    /// Reads quality at the end of a monitoring interval: one reading for each active flow and side that should send.
+    /// Appends one reading for each active flow and side that media is expected from; called every monitoring interval.
     pub fn poll_quality(&mut self, now: Now, thresholds: &QualityThresholds, out: &mut Vec<QualityReading>) {
-        for (index, slot) in self.slots.iter_mut().enumerate() {
-            let Some(flow) = slot.flow.as_mut().filter(|flow| flow.active) else { continue };
-            let id = FlowId { index: index as u32, generation: slot.generation };
-            for (leg, side) in flow.legs.iter_mut().zip([Side::Inside, Side::Outside]) {
-                let (verdict, loss_ratio, jitter_us) = leg.monitor.verdict(now.instant, leg.expects_media, thresholds);
-                if leg.expects_media {
-                    out.push(QualityReading { flow: id, side, verdict, loss_ratio, jitter_us });
+        for (at, slot) in self.slots.iter_mut().enumerate() {
+            let Some(flow) = slot.flow.as_mut().filter(|flow| flow.active) else {
+                continue;
+            };
+            let id = FlowId {
+                slot: at as u32,
+                generation: slot.generation,
+            };
+            for side in [Side::Inside, Side::Outside] {
+                let leg = &mut flow.legs[side.index()];
+                if !leg.expects_media {
+                    continue;
                 }
+                let (verdict, loss_ratio, jitter_us) = leg.monitor.poll_verdict(now.instant, thresholds);
+                out.push(QualityReading {
+                    flow: id,
+                    side,
+                    verdict,
+                    loss_ratio,
+                    jitter_us,
+                });
             }
         }
     }
 
-    /// What was measured so far.
+    /// How a flow stands; `None` if it is gone.
     #[must_use]
     pub fn stats(&self, id: FlowId) -> Option<FlowStats> {
         self.flow(id).map(Flow::stats)
     }
 
-    /// Whether a flow exists.
+    /// How long nothing came from either side although media is expected from one; `None` if it is not, or the flow is
+    /// gone. A change of direction starts the time anew.
     #[must_use]
-    pub fn contains(&self, id: FlowId) -> bool {
-        self.flow(id).is_some()
+    pub fn silent_for(&self, now: Now, id: FlowId) -> Option<Duration> {
+        self.flow(id)?.silent_for(now)
     }
 
-    /// Whether every side that should send has been silent for so long. A flow nobody should send on is not silent.
+    /// Whether [`silent_for`](Self::silent_for) has reached `limit`.
     #[must_use]
     pub fn is_silent(&self, now: Now, id: FlowId, limit: Duration) -> bool {
-        let Some(flow) = self.flow(id).filter(|flow| flow.active) else { return false };
-        let mut expecting = flow.legs.iter().filter(|leg| leg.expects_media).peekable();
-        expecting.peek().is_some()
-            && expecting.all(|leg| {
-                let since = leg.monitor.last_packet().max(leg.expects_since);
-                since.is_some_and(|since| now.instant.saturating_duration_since(since) >= limit)
-            })
+        self.silent_for(now, id).is_some_and(|silent| silent >= limit)
     }
 
-    fn own_sockets(&mut self, flow: u32, spec: &FlowSpec) {
-        for (leg, side) in spec.legs.iter().zip([Side::Inside, Side::Outside]) {
-            for (socket, is_rtcp) in [(leg.rtp, false), (leg.rtcp, true)] {
-                if let Some(owner) = self.owners.get_mut(socket.0 as usize) {
-                    *owner = Some(Owner { flow, side, is_rtcp });
-                }
+    /// Flows installed.
+    #[must_use]
+    pub fn len(&self) -> usize {
+        self.slots.len() - self.free.len()
+    }
+
+    /// Whether there is no flow.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    fn flow(&self, id: FlowId) -> Option<&Flow> {
+        let slot = self.slots.get(id.slot as usize)?;
+        slot.flow.as_deref().filter(|_| slot.generation == id.generation)
+    }
+
+    fn flow_mut(&mut self, id: FlowId) -> Option<&mut Flow> {
+        let slot = self.slots.get_mut(id.slot as usize)?;
+        slot.flow.as_deref_mut().filter(|_| slot.generation == id.generation)
+    }
+
+    fn sockets_of(&self, id: FlowId) -> Option<[(SocketId, Entrance); 4]> {
+        let [inside, outside] = &self.flow(id)?.legs;
+        let entrance = |side, takes_rtp, takes_rtcp| Entrance {
+            side,
+            takes_rtp,
+            takes_rtcp,
+        };
+        let pair = |side, rtp: SocketId, rtcp: SocketId| {
+            let is_muxed = rtp == rtcp;
+            [
+                (rtp, entrance(side, true, is_muxed)),
+                (rtcp, entrance(side, is_muxed, true)),
+            ]
+        };
+        let [a, b] = pair(Side::Inside, inside.rtp, inside.rtcp);
+        let [c, d] = pair(Side::Outside, outside.rtp, outside.rtcp);
+        Some([a, b, c, d])
+    }
+
+    fn enter_sockets(&mut self, id: FlowId) {
+        for (socket, entrance) in self.sockets_of(id).into_iter().flatten() {
+            if let Some(place) = self.by_socket.get_mut(socket.0 as usize) {
+                *place = Some(SocketEntry { id, entrance });
             }
         }
     }
 
-    fn flow(&self, id: FlowId) -> Option<&Flow> {
-        self.slots.get(id.index as usize).filter(|slot| slot.generation == id.generation)?.flow.as_deref()
-    }
-
-    fn flow_mut(&mut self, id: FlowId) -> Option<&mut Flow> {
-        self.slots.get_mut(id.index as usize).filter(|slot| slot.generation == id.generation)?.flow.as_deref_mut()
+    fn leave_sockets(&mut self, id: FlowId) {
+        for (socket, _) in self.sockets_of(id).into_iter().flatten() {
+            if let Some(place) = self.by_socket.get_mut(socket.0 as usize)
+                && place.is_some_and(|entry| entry.id == id)
+            {
+                *place = None;
+            }
+        }
     }
 }
 
-/// xorshift64: SSRCs need to differ, not to be secret (RFC 3550 §8.1).
-fn next_random(state: &mut u64) -> u32 {
-    *state ^= *state << 13;
-    *state ^= *state >> 7;
-    *state ^= *state << 17;
-    (*state >> 32) as u32
+impl fmt::Debug for FlowTable {
+    /// Its size; what it holds are keys.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "FlowTable({} flows)", self.len())
+    }
 }
+
+#[cfg(test)]
+mod tests;

@@ -1,79 +1,93 @@
-//! Which source a leg listens to (product.md 6.5).
+//! From whom media is taken and where it is sent: symmetric RTP, learned only from authenticated packets.
 //!
-//! A cheap check before any crypto, a commitment only after authentication. RTP and RTCP latch apart.
+//! It authenticates nothing itself: it is asked before and told after. RFC 4961; RFC 7362 §4 on its dangers.
 
 use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
-use crate::drop_reason::DropReason;
+/// Failed authentications a second from sources other than the signalled one, while the latch is open.
+pub const AUTH_BUDGET: u32 = 50;
+/// After new signalling the source before may not latch again for so long, unless the new key vouches for it.
+const STALE_FOR: Duration = Duration::from_secs(5);
 
-/// Failed authentications that a leg without a source spends a second on; a spray costs no more crypto than that.
-const FAILURES_PER_SECOND: u32 = 50;
-
-/// The source of one leg's RTP or RTCP.
-#[derive(Clone, Debug, Default)]
+/// The remote address of RTP or of RTCP on one protected leg.
+#[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct Latch {
     signalled: Option<SocketAddr>,
     learned: Option<SocketAddr>,
-    failures: u32,
-    counted_from: Option<Instant>,
+    stale: Option<(SocketAddr, Instant)>,
 }
 
 impl Latch {
-    /// A leg whose party told this address.
-    pub(crate) fn new(signalled: Option<SocketAddr>) -> Self {
-        Self { signalled, ..Self::default() }
+    pub(crate) const fn new(signalled: Option<SocketAddr>) -> Self {
+        Self {
+            signalled,
+            learned: None,
+            stale: None,
+        }
     }
 
-    /// Where to send: the learned source, before that the signalled address.
-    pub(crate) fn remote(&self) -> Option<SocketAddr> {
-        self.signalled.map(|signalled| self.learned.unwrap_or(signalled))
+    pub(crate) const fn signalled(&self) -> Option<SocketAddr> {
+        self.signalled
     }
 
-    /// Whether the source was learned from a packet.
-    pub(crate) fn is_learned(&self) -> bool {
+    pub(crate) const fn is_latched(&self) -> bool {
         self.learned.is_some()
     }
 
-    /// Signalling told an address. Another one than before, or a new key, opens the latch again.
-    pub(crate) fn signal(&mut self, signalled: Option<SocketAddr>, reopen: bool) {
-        if reopen || signalled != self.signalled {
-            self.learned = None;
-            self.failures = 0;
+    /// Where media is sent: the learned address, else the signalled one.
+    pub(crate) fn remote(&self) -> Option<SocketAddr> {
+        self.learned.or(self.signalled)
+    }
+
+    /// Whether a packet of this source is worth authenticating.
+    pub(crate) fn admits(&self, from: SocketAddr) -> bool {
+        self.learned.is_none_or(|learned| learned == from)
+    }
+
+    /// A packet of this source was authenticated; `is_new_key` if by a key that came with the last signalling.
+    pub(crate) fn commit(&mut self, now: Instant, from: SocketAddr, is_new_key: bool) {
+        if self.learned.is_some() {
+            return;
+        }
+        let is_stale = self
+            .stale
+            .is_some_and(|(stale, until)| stale == from && now < until && !is_new_key);
+        if !is_stale {
+            (self.learned, self.stale) = (Some(from), None);
+        }
+    }
+
+    /// Signalling names an address anew; `reopens` if another source must be able to latch.
+    pub(crate) fn resignal(&mut self, now: Instant, signalled: Option<SocketAddr>, reopens: bool) {
+        if reopens || signalled != self.signalled {
+            let before = self.learned.take();
+            self.stale = before.map(|before| (before, now + STALE_FOR)).or(self.stale);
         }
         self.signalled = signalled;
     }
+}
 
-    /// Judges the source of a plain packet: the signalled address and no other.
-    pub(crate) fn admit_plain(&self, from: SocketAddr) -> Result<(), DropReason> {
-        if self.signalled == Some(from) { Ok(()) } else { Err(DropReason::SourceNotSignalled) }
+/// How many authentications may still fail in this second.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct AuthBudget {
+    second: Instant,
+    failed: u32,
+}
+
+impl AuthBudget {
+    pub(crate) const fn new(now: Instant) -> Self {
+        Self { second: now, failed: 0 }
     }
 
-    /// Judges the source of a protected packet before its tag is looked at.
-    pub(crate) fn admit_protected(&mut self, now: Instant, from: SocketAddr) -> Result<(), DropReason> {
-        match self.learned {
-            Some(learned) if learned == from => Ok(()),
-            Some(_) => Err(DropReason::SourceNotLatched),
-            None => {
-                let is_new_second = self
-                    .counted_from
-                    .is_none_or(|start| now.saturating_duration_since(start) >= Duration::from_secs(1));
-                if is_new_second {
-                    self.counted_from = Some(now);
-                    self.failures = 0;
-                }
-                if self.failures < FAILURES_PER_SECOND { Ok(()) } else { Err(DropReason::AuthBudget) }
-            }
+    pub(crate) fn is_spent(&mut self, now: Instant) -> bool {
+        if now.saturating_duration_since(self.second) >= Duration::from_secs(1) {
+            *self = Self::new(now);
         }
+        self.failed >= AUTH_BUDGET
     }
 
-    /// The packet was authentic: its source is the leg's.
-    pub(crate) fn commit(&mut self, from: SocketAddr) {
-        self.learned = Some(from);
-    }
-
-    /// The packet was not.
     pub(crate) fn on_failure(&mut self) {
-        self.failures = self.failures.saturating_add(1);
+        self.failed = self.failed.saturating_add(1);
     }
 }

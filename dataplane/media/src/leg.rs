@@ -1,256 +1,253 @@
-//! One side of a flow: its sockets, its party's address, its protection.
+//! One side of a flow: its sockets, its party's addresses, its keys and its monitor.
+//!
+//! It knows nothing of the other leg; [`flow`](crate::flow) joins the two.
+
+mod keys;
 
 use std::net::SocketAddr;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
-use tollgate_contract::SrtpSuite;
+use tollgate_contract::{Now, Side, SrtpSuite};
 
+use crate::codec::CodecHint;
 use crate::drop_reason::DropReason;
-use crate::flow_table::SocketId;
-use crate::latch::Latch;
+use crate::latch::{AuthBudget, Latch};
 use crate::monitor::Monitor;
-use crate::srtp::{MasterKey, ReceiveContext, SendContext};
+use crate::srtp::MasterKey;
+use crate::wire::{RtcpView, RtpView};
+use keys::LegKeys;
 
-/// calls.md 5: the old receive key stays until the new one authenticates a packet or so long.
-const OLD_KEY_GRACE: Duration = Duration::from_secs(5);
+/// Index of a bound media socket within a worker.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct SocketId(pub u32);
 
-/// Longest packet that is tried with two keys; GCM destroys what it fails to open, so the first try has a copy.
-const RETRY_MAX: usize = 2_048;
-
-/// What a leg is to be.
-#[derive(Clone, Debug)]
-pub struct LegSpec {
-    /// Our RTP socket.
-    pub rtp: SocketId,
-    /// Our RTCP socket.
-    pub rtcp: SocketId,
-    /// Where the party told us to send RTP; `None` while it holds.
-    pub remote_rtp: Option<SocketAddr>,
-    /// Where it told us to send RTCP.
-    pub remote_rtcp: Option<SocketAddr>,
-    /// Plain inside, SRTP outside.
-    pub protection: Protection,
-    /// Whether the party may send RTP to us.
-    pub may_receive: bool,
-    /// Whether the party is expected to send now (calls.md 6, what the description says of it).
-    pub expects_media: bool,
-}
-
-/// How packets of a leg are protected.
-#[derive(Clone, Debug)]
+/// How the media of one leg is protected.
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Protection {
-    /// Not at all. Never outside.
+    /// RTP as it is: inside only. An outside leg with it passes nothing.
     Plain,
-    /// SRTP.
+    /// SRTP (RFC 3711).
     Srtp {
-        /// Our key; nothing is sent without one.
+        /// Our key; without it nothing is sent.
         send: Option<MasterKey>,
-        /// The party's key; nothing is received without one.
+        /// The party's key, or those of two forks; further ones are ignored.
         receive: Vec<MasterKey>,
     },
 }
 
-#[derive(Debug)]
-struct Keyed<C> {
-    key: MasterKey,
-    context: C,
+/// What signalling says of one leg.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct LegSpec {
+    /// Our socket for RTP.
+    pub rtp: SocketId,
+    /// Our socket for RTCP; the same as for RTP if both are multiplexed (RFC 5761).
+    pub rtcp: SocketId,
+    /// Where the party receives RTP.
+    pub remote_rtp: Option<SocketAddr>,
+    /// Where the party receives RTCP.
+    pub remote_rtcp: Option<SocketAddr>,
+    /// Keys.
+    pub protection: Protection,
+    /// Whether the party may send media to us (direction attribute, port not 0). RTCP comes either way (RFC 3264 §5.1).
+    pub may_receive: bool,
+    /// Whether media is expected from the party now, by the SDP alone (calls.md 6).
+    pub expects_media: bool,
 }
 
-#[derive(Debug)]
-enum Crypto {
+/// RTP or RTCP.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Kind {
+    Rtp,
+    Rtcp,
+}
+
+enum Guard {
     Plain,
-    Srtp {
-        send: Option<Keyed<SendContext>>,
-        retired_send: Vec<Keyed<SendContext>>,
-        receive: Option<Keyed<ReceiveContext>>,
-        old_receive: Option<(Keyed<ReceiveContext>, Instant)>,
-    },
+    Srtp(LegKeys),
 }
 
-/// Most sending keys of a leg that are kept, so that one which comes back goes on where it was (calls.md 5).
-const MAX_RETIRED: usize = 4;
-
-/// A leg in force.
-#[derive(Debug)]
+/// One side of a flow.
 pub(crate) struct Leg {
+    side: Side,
     pub(crate) rtp: SocketId,
     pub(crate) rtcp: SocketId,
-    pub(crate) latches: [Latch; 2],
     pub(crate) may_receive: bool,
     pub(crate) expects_media: bool,
-    pub(crate) expects_since: Option<Instant>,
+    guard: Guard,
+    rtp_latch: Latch,
+    rtcp_latch: Latch,
+    budget: AuthBudget,
+    signalled_budget: AuthBudget,
     pub(crate) monitor: Monitor,
     pub(crate) forwarded: u64,
-    refused: Option<u16>,
-    crypto: Crypto,
 }
 
 impl Leg {
-    pub(crate) fn new(now: Instant, spec: &LegSpec) -> Self {
-        let mut leg = Self {
+    pub(crate) fn new(now: Now, side: Side, spec: LegSpec) -> Self {
+        let guard = match spec.protection {
+            Protection::Plain => Guard::Plain,
+            Protection::Srtp { send, receive } => {
+                let mut keys = LegKeys::default();
+                keys.apply(now.instant, send, receive);
+                Guard::Srtp(keys)
+            }
+        };
+        Self {
+            side,
             rtp: spec.rtp,
             rtcp: spec.rtcp,
-            latches: [Latch::new(spec.remote_rtp), Latch::new(spec.remote_rtcp)],
             may_receive: spec.may_receive,
-            expects_media: false,
-            expects_since: None,
-            monitor: Monitor::default(),
+            expects_media: spec.expects_media,
+            guard,
+            rtp_latch: Latch::new(spec.remote_rtp),
+            rtcp_latch: Latch::new(spec.remote_rtcp),
+            budget: AuthBudget::new(now.instant),
+            signalled_budget: AuthBudget::new(now.instant),
+            monitor: Monitor::new(now.instant),
             forwarded: 0,
-            refused: None,
-            crypto: Crypto::Plain,
+        }
+    }
+
+    /// Takes over new signalling; contexts of unchanged keys stay.
+    pub(crate) fn apply(&mut self, now: Now, spec: LegSpec) {
+        let is_new_key = match (&mut self.guard, spec.protection) {
+            (Guard::Srtp(keys), Protection::Srtp { send, receive }) => keys.apply(now.instant, send, receive),
+            (guard, Protection::Srtp { send, receive }) => {
+                let mut keys = LegKeys::default();
+                keys.apply(now.instant, send, receive);
+                *guard = Guard::Srtp(keys);
+                true
+            }
+            (guard, Protection::Plain) => {
+                *guard = Guard::Plain;
+                false
+            }
         };
-        leg.update(now, spec);
-        leg
-    }
-
-    /// Takes what signalling says now. Contexts whose key is unchanged go on.
-    pub(crate) fn update(&mut self, now: Instant, spec: &LegSpec) {
-        let has_new_key = self.rekey(now, &spec.protection);
-        self.latches[0].signal(spec.remote_rtp, has_new_key);
-        self.latches[1].signal(spec.remote_rtcp, has_new_key);
-        self.may_receive = spec.may_receive;
-        if spec.expects_media != self.expects_media {
-            self.expects_media = spec.expects_media;
-            self.expects_since = spec.expects_media.then_some(now);
-            self.monitor.on_media_changed(now);
+        self.rtp_latch.resignal(now.instant, spec.remote_rtp, is_new_key);
+        self.rtcp_latch.resignal(now.instant, spec.remote_rtcp, is_new_key);
+        (self.rtp, self.rtcp) = (spec.rtp, spec.rtcp);
+        if (self.may_receive, self.expects_media) != (spec.may_receive, spec.expects_media) {
+            self.monitor.reset_verdict(now.instant);
         }
+        (self.may_receive, self.expects_media) = (spec.may_receive, spec.expects_media);
     }
 
-    /// The suite packets are received with.
-    pub(crate) fn suite(&self) -> Option<SrtpSuite> {
-        match &self.crypto {
-            Crypto::Srtp { receive: Some(keyed), .. } => Some(keyed.key.suite()),
-            Crypto::Srtp { send: Some(keyed), .. } => Some(keyed.key.suite()),
-            Crypto::Srtp { .. } | Crypto::Plain => None,
-        }
-    }
-
-    /// Judges the source of a packet before any crypto.
-    pub(crate) fn admit(&mut self, now: Instant, which: usize, from: SocketAddr) -> Result<(), DropReason> {
-        match self.crypto {
-            Crypto::Plain => self.latches[which].admit_plain(from),
-            Crypto::Srtp { .. } => self.latches[which].admit_protected(now, from),
-        }
-    }
-
-    /// Authenticates and decrypts; on success the source is learned. Returns the plain length.
-    pub(crate) fn open(
+    /// Admits a packet of the party and makes it plain in place; returns its plain length.
+    pub(crate) fn receive(
         &mut self,
-        now: Instant,
-        which: usize,
+        now: Now,
+        kind: Kind,
         from: SocketAddr,
-        buffer: &mut [u8],
+        buf: &mut [u8],
         len: usize,
     ) -> Result<usize, DropReason> {
-        let Crypto::Srtp { receive, old_receive, .. } = &mut self.crypto else { return Ok(len) };
-        if old_receive.as_ref().is_some_and(|(_, until)| *until <= now) {
-            *old_receive = None;
-        }
-        let keyed = receive.as_mut().ok_or(DropReason::NoKey)?;
-        let opened = match old_receive {
-            None => unprotect(&mut keyed.context, which, buffer, len),
-            Some((old, _)) => {
-                let mut copy = [0; RETRY_MAX];
-                let kept = copy.get_mut(..len).ok_or(DropReason::PayloadTooLarge)?;
-                kept.copy_from_slice(buffer.get(..len).ok_or(DropReason::PayloadTooLarge)?);
-                match unprotect(&mut keyed.context, which, buffer, len) {
-                    Ok(plain) => {
-                        *old_receive = None;
-                        Ok(plain)
-                    }
-                    Err(_) => {
-                        buffer[..len].copy_from_slice(kept);
-                        unprotect(&mut old.context, which, buffer, len)
-                    }
-                }
-            }
+        let latch = *self.latch(kind);
+        let Guard::Srtp(keys) = &mut self.guard else {
+            return match self.side {
+                Side::Outside => Err(DropReason::NoKey),
+                Side::Inside if latch.signalled() == Some(from) => Ok(len),
+                Side::Inside => Err(DropReason::SourceNotSignalled),
+            };
         };
-        match opened {
-            Ok(plain) => {
-                self.latches[which].commit(from);
-                Ok(plain)
-            }
-            Err(why) => {
-                self.latches[which].on_failure();
-                Err(why)
-            }
+        if !latch.admits(from) {
+            return Err(DropReason::SourceNotLatched);
         }
-    }
-
-    /// Protects a packet for this leg's party. Returns the length on the wire.
-    pub(crate) fn seal(&mut self, which: usize, buffer: &mut [u8], len: usize) -> Result<usize, DropReason> {
-        match &mut self.crypto {
-            Crypto::Plain => Ok(len),
-            Crypto::Srtp { send, .. } => {
-                let context = &mut send.as_mut().ok_or(DropReason::NoKey)?.context;
-                if which == 0 { context.protect_rtp(buffer, len) } else { context.protect_rtcp(buffer, len) }
-            }
-        }
-    }
-
-    /// Whether packets that would use an index twice come in a row, so that their sender must have restarted.
-    pub(crate) fn notices_restart(&mut self, which: usize, packet: &[u8]) -> bool {
-        let sequence = crate::wire::be16(packet, 2);
-        let follows = self.refused.is_some_and(|last| sequence == last.wrapping_add(1));
-        self.refused = Some(sequence);
-        which == 0 && follows
-    }
-
-    /// Whether this leg is plain.
-    pub(crate) fn is_plain(&self) -> bool {
-        matches!(self.crypto, Crypto::Plain)
-    }
-
-    /// Puts keys in force; says whether a new receive key came.
-    fn rekey(&mut self, now: Instant, protection: &Protection) -> bool {
-        let Protection::Srtp { send: new_send, receive: new_receive } = protection else {
-            self.crypto = Crypto::Plain;
-            return false;
+        let is_signalled = latch.signalled() == Some(from);
+        let budget = if is_signalled {
+            &mut self.signalled_budget
+        } else {
+            &mut self.budget
         };
-        if matches!(self.crypto, Crypto::Plain) {
-            self.crypto = Crypto::Srtp { send: None, retired_send: Vec::new(), receive: None, old_receive: None };
+        if !latch.is_latched() && budget.is_spent(now.instant) {
+            return Err(DropReason::AuthBudget);
         }
-        let Crypto::Srtp { send, retired_send, receive, old_receive } = &mut self.crypto else { return false };
-        if send.as_ref().map(|keyed| &keyed.key) != new_send.as_ref() {
-            put_send_key(send, retired_send, new_send.as_ref());
-        }
-        let wanted = new_receive.first();
-        if receive.as_ref().map(|keyed| &keyed.key) == wanted {
-            return false;
-        }
-        let before = receive.take();
-        *receive = wanted.and_then(|key| {
-            // An old key that comes back within its grace goes on with its window: nothing of it can be replayed.
-            match old_receive.take() {
-                Some((old, _)) if old.key == *key => Some(old),
-                Some(_) | None => {
-                    ReceiveContext::new(key).ok().map(|context| Keyed { key: key.clone(), context })
-                }
+        match keys.unprotect(now.instant, kind, buf, len) {
+            Ok((plain_len, is_new_key)) => {
+                self.latch_mut(kind).commit(now.instant, from, is_new_key);
+                Ok(plain_len)
             }
-        });
-        *old_receive = before.map(|keyed| (keyed, now + OLD_KEY_GRACE));
-        true
-    }
-}
-
-/// A sending context never returns to rollover counter 0 under a key already used: one that comes back is the old one.
-fn put_send_key(
-    send: &mut Option<Keyed<SendContext>>,
-    retired: &mut Vec<Keyed<SendContext>>,
-    wanted: Option<&MasterKey>,
-) {
-    if let Some(before) = send.take() {
-        if retired.len() >= MAX_RETIRED {
-            retired.remove(0);
+            Err(reason) => {
+                if !latch.is_latched() && matches!(reason, DropReason::AuthFailed | DropReason::UnknownMki) {
+                    budget.on_failure();
+                }
+                Err(reason)
+            }
         }
-        retired.push(before);
     }
-    *send = wanted.and_then(|key| match retired.iter().position(|keyed| keyed.key == *key) {
-        Some(at) => Some(retired.remove(at)),
-        None => SendContext::new(key).ok().map(|context| Keyed { key: key.clone(), context }),
-    });
-}
 
-fn unprotect(context: &mut ReceiveContext, which: usize, buffer: &mut [u8], len: usize) -> Result<usize, DropReason> {
-    if which == 0 { context.unprotect_rtp(buffer, len) } else { context.unprotect_rtcp(buffer, len) }
+    /// Checks and monitors a packet that was admitted; `wire_len` is its length as received.
+    pub(crate) fn observe(
+        &mut self,
+        now: Instant,
+        kind: Kind,
+        plain: &[u8],
+        wire_len: usize,
+        codecs: &CodecHint,
+    ) -> Result<(), DropReason> {
+        match kind {
+            Kind::Rtp => {
+                let packet = RtpView::new_checked(plain).map_err(|_| DropReason::MalformedRtp)?;
+                self.monitor.on_rtp(now, &packet, wire_len, codecs);
+            }
+            Kind::Rtcp => {
+                RtcpView::new_checked(plain).map_err(|_| DropReason::MalformedRtcp)?;
+                self.monitor.on_rtcp(now);
+            }
+        }
+        Ok(())
+    }
+
+    /// Protects a plain packet in place; returns our socket, the party's address, and the length.
+    pub(crate) fn send(
+        &mut self,
+        kind: Kind,
+        buf: &mut [u8],
+        len: usize,
+    ) -> Result<(SocketId, SocketAddr, usize), DropReason> {
+        let to = self.latch(kind).remote().ok_or(DropReason::NoRemote)?;
+        let len = match (&mut self.guard, self.side) {
+            (Guard::Srtp(keys), _) => keys.protect(kind, buf, len)?,
+            (Guard::Plain, Side::Inside) => len,
+            (Guard::Plain, Side::Outside) => return Err(DropReason::NoKey),
+        };
+        let socket = match kind {
+            Kind::Rtp => self.rtp,
+            Kind::Rtcp => self.rtcp,
+        };
+        Ok((socket, to, len))
+    }
+
+    /// The suite of this leg's keys.
+    pub(crate) fn suite(&self) -> Option<SrtpSuite> {
+        match &self.guard {
+            Guard::Plain => None,
+            Guard::Srtp(keys) => keys.suite(),
+        }
+    }
+
+    /// Where RTP goes now.
+    pub(crate) fn remote(&self) -> Option<SocketAddr> {
+        self.rtp_latch.remote()
+    }
+
+    /// Whether that was learned from a packet.
+    pub(crate) fn is_latched(&self) -> bool {
+        self.rtp_latch.is_latched()
+    }
+
+    fn latch(&self, kind: Kind) -> &Latch {
+        if kind == Kind::Rtp || self.rtp == self.rtcp {
+            &self.rtp_latch
+        } else {
+            &self.rtcp_latch
+        }
+    }
+
+    fn latch_mut(&mut self, kind: Kind) -> &mut Latch {
+        if kind == Kind::Rtp || self.rtp == self.rtcp {
+            &mut self.rtp_latch
+        } else {
+            &mut self.rtcp_latch
+        }
+    }
 }

@@ -1,10 +1,10 @@
-//! Packets: RTP and SRTP views, transforms, latching, flows and their quality.
+//! Packets: RTP, SRTP, latching, flows, quality.
 //!
-//! Rule of this crate: no I/O, no clock, no threads, no strings, and no allocation per packet. A packet is a slice of a
-//! buffer that somebody else owns; the answer is where it goes or why it does not.
+//! Rule of this crate: no I/O, no clock, no threads, no strings, and no allocation per packet. It decides what happens
+//! to a packet in the caller's buffer; sockets, counters and timers belong to the shell. RFC 3550, 3711, 6188, 7714.
 #![forbid(unsafe_code)]
 
-mod classify;
+pub mod classify;
 mod codec;
 mod drop_reason;
 mod flow;
@@ -15,11 +15,11 @@ pub mod monitor;
 pub mod srtp;
 pub mod wire;
 
-pub use classify::{PacketKind, classify};
-pub use codec::{CodecHint, CodecModel};
+pub use codec::{Codec, CodecHint, CodecModel, MAX_CODECS, PayloadKind};
 pub use drop_reason::DropReason;
 pub use flow::{FlowSpec, FlowStats, Forward};
-pub use flow_table::{FlowId, FlowTable, FlowTableFull, QualityReading, SocketId};
-pub use leg::{LegSpec, Protection};
+pub use flow_table::{FlowId, FlowTable, FlowTableFull, QualityReading};
+pub use latch::AUTH_BUDGET;
+pub use leg::{LegSpec, Protection, SocketId};
 pub use monitor::Verdict;
 pub use srtp::{InvalidKey, MasterKey};

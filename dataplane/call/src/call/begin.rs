@@ -109,18 +109,8 @@ impl Call {
                 peer_domain,
                 ticket,
             } => {
-                let targets = snapshot
-                    .routes
-                    .targets_of(peer_domain)
-                    .unwrap_or_default()
-                    .to_vec();
-                (
-                    Way::Inbound,
-                    *number,
-                    peer_domain.clone(),
-                    targets,
-                    Some(*ticket),
-                )
+                let targets = snapshot.routes.targets_of(peer_domain).unwrap_or_default().to_vec();
+                (Way::Inbound, *number, peer_domain.clone(), targets, Some(*ticket))
             }
         };
         let inside = cx
@@ -128,22 +118,14 @@ impl Call {
             .listeners
             .iter()
             .filter(|listener| listener.side == Side::Inside);
-        let inside = inside.flat_map(|listener| {
-            [
-                listener.address.bound.ip(),
-                listener.address.advertised.ip(),
-            ]
-        });
+        let inside = inside.flat_map(|listener| [listener.address.bound.ip(), listener.address.advertised.ip()]);
         let hidden = inside.chain(snapshot.agent.allowed_sources.iter().copied());
         let settings = Settings {
             domain: snapshot.domain.clone(),
             rules: snapshot.calls.clone(),
             fallback: snapshot.fallback.clone(),
             agent: snapshot.agent.clone(),
-            hiding: Hiding::new(
-                &snapshot.domain,
-                hidden.chain([snapshot.agent.address.ip()]),
-            ),
+            hiding: Hiding::new(&snapshot.domain, hidden.chain([snapshot.agent.address.ip()])),
             peer_domain,
             peer_targets,
         };
@@ -193,10 +175,7 @@ impl Call {
 
     /// The Request-URI of the INVITE sent on.
     pub(super) fn initial_request_uri(&self) -> Vec<u8> {
-        let number = self
-            .called
-            .map(|number| number.to_string())
-            .unwrap_or_default();
+        let number = self.called.map(|number| number.to_string()).unwrap_or_default();
         match self.way {
             Way::Outbound => format!("sip:{number}@{}", self.settings.peer_domain).into_bytes(),
             Way::Inbound => {
@@ -212,13 +191,7 @@ impl Call {
     }
 
     /// Reports that a call with state came to nothing, once.
-    pub(super) fn report_setup_failure(
-        &self,
-        cx: &mut Cx<'_>,
-        reason: &'static str,
-        status: u16,
-        detail: String,
-    ) {
+    pub(super) fn report_setup_failure(&self, cx: &mut Cx<'_>, reason: &'static str, status: u16, detail: String) {
         let call_id = String::from_utf8_lossy(self.call_id(Side::Inside)).into_owned();
         let report = Report::SetupFailed {
             call_id,
@@ -246,13 +219,8 @@ fn legs_of(
         Way::Outbound => {
             let target = *settings.peer_targets.first()?;
             let listener = pick_listener(cx.local, Side::Outside, Transport::Tls, target)?;
-            let call_id = cx
-                .call_ids
-                .encode(invite.call_id(), nonce, &settings.domain);
-            let (caller, callee) = (
-                from.at_host(&settings.domain),
-                to.at_host(&settings.peer_domain),
-            );
+            let call_id = cx.call_ids.encode(invite.call_id(), nonce, &settings.domain);
+            let (caller, callee) = (from.at_host(&settings.domain), to.at_host(&settings.peer_domain));
             let far = Leg {
                 call_id,
                 caller,
@@ -296,21 +264,11 @@ fn leg_toward_caller(
     })
 }
 
-fn leg(
-    local: &LocalAddresses,
-    id: ListenerId,
-    transport: Transport,
-    settings: &Settings,
-    token: &str,
-) -> Option<Leg> {
+fn leg(local: &LocalAddresses, id: ListenerId, transport: Transport, settings: &Settings, token: &str) -> Option<Leg> {
     let listener = local.listeners.get(usize::from(id.0))?;
     let ours = listener.address.advertised;
     let contact = match listener.side {
-        Side::Outside => format!(
-            "sip:{token}@{}:{};transport=tls",
-            settings.domain,
-            ours.port()
-        ),
+        Side::Outside => format!("sip:{token}@{}:{};transport=tls", settings.domain, ours.port()),
         Side::Inside => {
             format!(
                 "sip:{token}@{}:{};transport={}",
@@ -337,12 +295,7 @@ fn leg(
 }
 
 /// The listener a leg speaks from: same side, transport and family, else same transport, else any of the side.
-fn pick_listener(
-    local: &LocalAddresses,
-    side: Side,
-    transport: Transport,
-    to: SocketAddr,
-) -> Option<ListenerId> {
+fn pick_listener(local: &LocalAddresses, side: Side, transport: Transport, to: SocketAddr) -> Option<ListenerId> {
     let of_side = || {
         local
             .listeners
@@ -351,24 +304,16 @@ fn pick_listener(
             .filter(move |(_, listener)| listener.side == side)
     };
     let best = of_side()
-        .find(|(_, listener)| {
-            listener.transport == transport && listener.address.same_family(to.ip())
-        })
+        .find(|(_, listener)| listener.transport == transport && listener.address.same_family(to.ip()))
         .or_else(|| of_side().find(|(_, listener)| listener.transport == transport))
         .or_else(|| of_side().next())?;
     Some(ListenerId(best.0 as u16))
 }
 
 /// The listener of a side for datagrams to an address.
-pub(super) fn datagram_listener(
-    local: &LocalAddresses,
-    side: Side,
-    to: SocketAddr,
-) -> Option<ListenerId> {
+pub(super) fn datagram_listener(local: &LocalAddresses, side: Side, to: SocketAddr) -> Option<ListenerId> {
     let found = local.listeners.iter().position(|listener| {
-        listener.side == side
-            && listener.transport == Transport::Udp
-            && listener.address.same_family(to.ip())
+        listener.side == side && listener.transport == Transport::Udp && listener.address.same_family(to.ip())
     });
     found.map(|at| ListenerId(at as u16))
 }

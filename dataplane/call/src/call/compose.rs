@@ -25,12 +25,7 @@ pub(super) struct Passage<'c> {
 
 impl Call {
     /// A request as the other leg gets it.
-    pub(super) fn rewrite_request(
-        &self,
-        cx: &Cx<'_>,
-        request: &SipMessage,
-        passage: Passage<'_>,
-    ) -> Option<Vec<u8>> {
+    pub(super) fn rewrite_request(&self, cx: &Cx<'_>, request: &SipMessage, passage: Passage<'_>) -> Option<Vec<u8>> {
         let Passage {
             to,
             dialog,
@@ -48,11 +43,7 @@ impl Call {
         let mut rewrite = Rewrite::new(request);
         rewrite.start_line([method.as_bytes(), b" ", &uri, b" SIP/2.0"].concat());
         alg::strip_hop(&mut rewrite);
-        for route in party
-            .map(|party| party.routes.iter().rev())
-            .into_iter()
-            .flatten()
-        {
+        for route in party.map(|party| party.routes.iter().rev()).into_iter().flatten() {
             rewrite.push_front("Route", route.clone());
         }
         rewrite.push_front("Via", leg.via(branch));
@@ -66,11 +57,7 @@ impl Call {
         );
         rewrite.set(
             Header::MaxForwards,
-            request
-                .max_forwards()
-                .saturating_sub(1)
-                .to_string()
-                .into_bytes(),
+            request.max_forwards().saturating_sub(1).to_string().into_bytes(),
         );
         if alg::rewrites_contact(method) {
             rewrite.set(Header::Contact, alg::contact_value(&leg.contact, request));
@@ -104,9 +91,7 @@ impl Call {
         let mut rewrite = Rewrite::new(message);
         let status = status_line.or_else(|| message.status()).unwrap_or(500);
         if let Some(mapped) = status_line {
-            rewrite.start_line(
-                format!("SIP/2.0 {mapped} {}", response::reason_phrase(mapped)).into_bytes(),
-            );
+            rewrite.start_line(format!("SIP/2.0 {mapped} {}", response::reason_phrase(mapped)).into_bytes());
         }
         alg::strip_hop(&mut rewrite);
         for via in response::vias_with_source(&server.request, server.source.remote)
@@ -128,13 +113,9 @@ impl Call {
             None => tagged(&copy(Header::To), &tag),
         };
         rewrite.set(Header::To, to_value);
-        let makes_target =
-            (101..300).contains(&status) && !tag.is_empty() && message.contact().is_some();
+        let makes_target = (101..300).contains(&status) && !tag.is_empty() && message.contact().is_some();
         if alg::rewrites_contact(&server.method) && makes_target {
-            rewrite.set(
-                Header::Contact,
-                alg::contact_value(&self.leg(to).contact, message),
-            );
+            rewrite.set(Header::Contact, alg::contact_value(&self.leg(to).contact, message));
         } else if to == Side::Outside {
             rewrite.remove(Header::Contact);
         }
@@ -186,10 +167,7 @@ impl Call {
         let callee_tag = dialog
             .and_then(|at| self.dialogs.get(at))
             .map_or(&b""[..], |dialog| &dialog.callee_tag);
-        let (caller, callee) = (
-            tagged(&leg.caller, &self.caller_tag),
-            tagged(&leg.callee, callee_tag),
-        );
+        let (caller, callee) = (tagged(&leg.caller, &self.caller_tag), tagged(&leg.callee, callee_tag));
         if to == self.caller_side() {
             (callee, caller)
         } else {
@@ -209,10 +187,7 @@ impl Call {
         rewrite.remove_where(|header, _| header.is_ticket());
         let learned = || {
             let route = cx.snapshot.routes.lookup(self.called?, cx.res.now.unix)?;
-            route
-                .ticket
-                .as_ref()
-                .map(|ticket| ticket.clone().into_bytes())
+            route.ticket.as_ref().map(|ticket| ticket.clone().into_bytes())
         };
         if let Some(ticket) = brought.or_else(learned) {
             rewrite.push_back(cx.snapshot.tickets.header.name(), ticket);
@@ -329,22 +304,13 @@ impl Call {
             route.or_else(|| (!party.contact.is_empty()).then(|| party.contact.clone()))
         });
         let uri = next.as_deref().and_then(SipUri::parse);
-        let named = uri.and_then(|uri| {
-            std::str::from_utf8(uri.param("transport")?)
-                .ok()?
-                .parse()
-                .ok()
-        });
+        let named = uri.and_then(|uri| std::str::from_utf8(uri.param("transport")?).ok()?.parse().ok());
         let transport: Transport = if next.is_some() {
             named.unwrap_or(leg.transport)
         } else {
             agent.transport
         };
-        let default_port = if transport == Transport::Tls {
-            5061
-        } else {
-            5060
-        };
+        let default_port = if transport == Transport::Tls { 5061 } else { 5060 };
         let address = next
             .as_deref()
             .and_then(|uri| socket_address(uri, default_port))
@@ -357,9 +323,7 @@ impl Call {
             side: Side::Inside,
             transport,
             addresses: vec![address],
-            server_name: (transport == Transport::Tls)
-                .then(|| agent.tls_name.clone())
-                .flatten(),
+            server_name: (transport == Transport::Tls).then(|| agent.tls_name.clone()).flatten(),
             timeout: self.settings.rules.connect_timeout,
         };
         Some(match leg.conn.filter(|_| transport == leg.transport) {
@@ -394,13 +358,7 @@ impl Call {
     }
 
     /// Sends a response through its transaction; one that may no longer be sent is dropped.
-    pub(super) fn send_response(
-        &mut self,
-        cx: &mut Cx<'_>,
-        at: usize,
-        status: u16,
-        bytes: Vec<u8>,
-    ) -> bool {
+    pub(super) fn send_response(&mut self, cx: &mut Cx<'_>, at: usize, status: u16, bytes: Vec<u8>) -> bool {
         let now = cx.now().instant;
         let Some(server) = self.servers.get_mut(at) else {
             return false;
@@ -424,10 +382,7 @@ impl Call {
 /// source address, at the port of sent-by unless `rport` was asked for.
 pub(crate) fn response_target(source: &crate::transport::Source, request: &SipMessage) -> Target {
     match source.conn {
-        Some(conn) => Target::Connection {
-            conn,
-            otherwise: None,
-        },
+        Some(conn) => Target::Connection { conn, otherwise: None },
         None => {
             let mut to = source.remote;
             if let Some(via) = request.top_via().filter(|via| !via.has_rport()) {
@@ -465,8 +420,5 @@ pub(super) fn method_text(method: &Method) -> String {
 
 fn socket_address(uri: &[u8], default_port: u16) -> Option<std::net::SocketAddr> {
     let uri = SipUri::parse(uri)?;
-    Some(std::net::SocketAddr::new(
-        uri.ip()?,
-        uri.port.unwrap_or(default_port),
-    ))
+    Some(std::net::SocketAddr::new(uri.ip()?, uri.port.unwrap_or(default_port)))
 }

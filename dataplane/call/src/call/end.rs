@@ -16,11 +16,7 @@ impl Call {
             return;
         }
         let moved = self.fallback.is_moving() && outcome == CallOutcome::Completed;
-        let outcome = if moved {
-            CallOutcome::FellBackInCall
-        } else {
-            outcome
-        };
+        let outcome = if moved { CallOutcome::FellBackInCall } else { outcome };
         self.outcome = Some(outcome);
         self.phase = CallPhase::Ending;
         self.times.setup_deadline = None;
@@ -28,8 +24,7 @@ impl Call {
         let media = self.negotiation.end(&mut cx.res);
         cx.counters.call_ended(self.way, outcome);
         let now = cx.now();
-        let since =
-            |from: std::time::Instant, to: std::time::Instant| to.saturating_duration_since(from);
+        let since = |from: std::time::Instant, to: std::time::Instant| to.saturating_duration_since(from);
         let started = self.times.started.instant;
         let text = |side: Side| String::from_utf8_lossy(self.call_id(side)).into_owned();
         let record = CallEnded {
@@ -116,12 +111,7 @@ impl Call {
         let bytes = self.compose_request(Side::Inside, dialog, ("REFER", cseq, &branch), &extra);
         self.refer_cseq = Some(cseq);
         self.phase = CallPhase::FallingBack;
-        self.send_request(
-            cx,
-            (Side::Inside, Some(dialog)),
-            (bytes, branch),
-            Purpose::Refer,
-        );
+        self.send_request(cx, (Side::Inside, Some(dialog)), (bytes, branch), Purpose::Refer);
         self.report_fallback(cx, "refer_sent");
     }
 
@@ -139,8 +129,7 @@ impl Call {
     pub(super) fn report_fallback(&mut self, cx: &mut Cx<'_>, stage: &'static str) {
         cx.counters.fallback_step(stage);
         if let Some(event) = self.fallback_event(cx, stage) {
-            cx.outputs
-                .push_back(Output::Report(Report::Fallback(event)));
+            cx.outputs.push_back(Output::Report(Report::Fallback(event)));
         }
     }
 

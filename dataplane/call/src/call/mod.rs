@@ -15,8 +15,7 @@ use std::time::Instant;
 
 use tollgate_contract::counters::WorkerCounters;
 use tollgate_contract::{
-    AgentTarget, CallOutcome, CallPhase, CallRules, CallView, E164, FallbackSettings, Now, Side,
-    Snapshot, Way,
+    AgentTarget, CallOutcome, CallPhase, CallRules, CallView, E164, FallbackSettings, Now, Side, Snapshot, Way,
 };
 use tollgate_media::{FlowId, FlowTable};
 use tollgate_sip::SipMessage;
@@ -186,9 +185,7 @@ impl Call {
             phase: self.phase,
             peer_domain: self.settings.peer_domain.clone(),
             called: self.called,
-            age: now
-                .instant
-                .saturating_duration_since(self.times.started.instant),
+            age: now.instant.saturating_duration_since(self.times.started.instant),
             media: self.negotiation.views(flows),
         }
     }
@@ -210,17 +207,11 @@ impl Call {
         let (from, to) = (message.from()?, message.to()?);
         let (from, to) = (from.tag()?, to.tag()?);
         let sender_is_caller = (side == self.caller_side()) == message.status().is_none();
-        let (caller, callee) = if sender_is_caller {
-            (from, to)
-        } else {
-            (to, from)
-        };
+        let (caller, callee) = if sender_is_caller { (from, to) } else { (to, from) };
         if caller != self.caller_tag {
             return None;
         }
-        self.dialogs
-            .iter()
-            .position(|dialog| dialog.callee_tag == callee)
+        self.dialogs.iter().position(|dialog| dialog.callee_tag == callee)
     }
 
     /// The confirmed dialog, if the call was answered.
@@ -233,18 +224,14 @@ impl Call {
         if side == self.caller_side() {
             return Some(&self.caller);
         }
-        dialog
-            .and_then(|at| self.dialogs.get(at))
-            .map(|dialog| &dialog.callee)
+        dialog.and_then(|at| self.dialogs.get(at)).map(|dialog| &dialog.callee)
     }
 
     fn party_mut(&mut self, side: Side, dialog: usize) -> Option<&mut Party> {
         if side == self.caller_side() {
             return Some(&mut self.caller);
         }
-        self.dialogs
-            .get_mut(dialog)
-            .map(|dialog| &mut dialog.callee)
+        self.dialogs.get_mut(dialog).map(|dialog| &mut dialog.callee)
     }
 
     fn server(&self, id: u64) -> Option<usize> {

@@ -16,12 +16,7 @@ const MAX_REMEMBERED: usize = 8;
 
 impl Call {
     /// A request that carries one of the call's Call-IDs and belongs to it. Returns whether it did.
-    pub(crate) fn handle_request(
-        &mut self,
-        cx: &mut Cx<'_>,
-        source: &Source,
-        request: SipMessage,
-    ) -> bool {
+    pub(crate) fn handle_request(&mut self, cx: &mut Cx<'_>, source: &Source, request: SipMessage) -> bool {
         let Some(key) = RequestKey::of(&request) else {
             return false;
         };
@@ -52,11 +47,7 @@ impl Call {
         let Some(server) = self.servers.get(at) else {
             return;
         };
-        if let Some(bytes) = server
-            .last
-            .clone()
-            .filter(|_| server.machine.repeats_response())
-        {
+        if let Some(bytes) = server.last.clone().filter(|_| server.machine.repeats_response()) {
             let target = super::compose::response_target(&server.source, &server.request);
             cx.outputs.push_back(Output::Transmit(Transmit {
                 target,
@@ -80,10 +71,7 @@ impl Call {
         {
             return true;
         }
-        let Some(dialog) = self
-            .dialog_of(source.side, ack)
-            .filter(|_| self.is_of_peer(source))
-        else {
+        let Some(dialog) = self.dialog_of(source.side, ack).filter(|_| self.is_of_peer(source)) else {
             return false;
         };
         if self.phase == CallPhase::Ending {
@@ -103,9 +91,7 @@ impl Call {
             return;
         };
         let answer = match ack.has_sdp() {
-            true => self
-                .negotiation
-                .handle(&mut cx.res, from, Carrier::Ack, ack.body()),
+            true => self.negotiation.handle(&mut cx.res, from, Carrier::Ack, ack.body()),
             false if self.negotiation.offered_by() == Some(from.other()) => {
                 Err(SdpRefusal::Answer("the ACK has no answer"))
             }
@@ -117,10 +103,7 @@ impl Call {
             cx.counters.violation(Violation::SdpInAck);
         }
         let is_bad = answer.is_err();
-        let body = answer
-            .ok()
-            .flatten()
-            .or_else(|| ack.has_sdp().then(Vec::new));
+        let body = answer.ok().flatten().or_else(|| ack.has_sdp().then(Vec::new));
         let branch = new_branch(cx.res.rng);
         let passage = Passage {
             to: from.other(),
@@ -182,9 +165,7 @@ impl Call {
         invite.cancelled = true;
         let of = invite.id;
         let id = self.transaction_id();
-        if let Some(server) =
-            Server::new(id, source.clone(), cancel).filter(|_| !self.is_at_transaction_limit())
-        {
+        if let Some(server) = Server::new(id, source.clone(), cancel).filter(|_| !self.is_at_transaction_limit()) {
             self.servers.push(server);
             self.reply(cx, id, 200, &[]);
         }
@@ -217,9 +198,7 @@ impl Call {
             return;
         }
         client.cancel = CancelState::Sent;
-        client
-            .machine
-            .give_up_within(now, tollgate_sip::transaction::TIMEOUT);
+        client.machine.give_up_within(now, tollgate_sip::transaction::TIMEOUT);
         let (bytes, branch) = (client.hop_request("CANCEL", None), client.branch.clone());
         let (side, target) = (client.side, client.target.clone());
         self.send_request_to(cx, side, target, (bytes, branch), Purpose::Cancel);
@@ -242,11 +221,7 @@ impl Call {
             return false;
         }
         self.leg_mut(source.side).conn = source.conn;
-        let (method, cseq, hops) = (
-            server.method.clone(),
-            server.cseq,
-            server.request.max_forwards(),
-        );
+        let (method, cseq, hops) = (server.method.clone(), server.cseq, server.request.max_forwards());
         if self.is_at_transaction_limit() {
             super::compose::answer_statelessly(cx, &server, 503);
             return true;
@@ -277,9 +252,7 @@ impl Call {
                 cx.counters.violation(Violation::ReferFromOutside);
                 self.reply(cx, id, 403, &[]);
             }
-            Method::Notify if side == Side::Inside && self.is_about_our_refer(id) => {
-                self.on_refer_progress(cx, id)
-            }
+            Method::Notify if side == Side::Inside && self.is_about_our_refer(id) => self.on_refer_progress(cx, id),
             Method::Invite if self.is_invite_pending(id) => {
                 cx.counters.violation(Violation::Glare);
                 self.reply(cx, id, 491, &[]);
@@ -345,10 +318,9 @@ impl Call {
             return Err(SdpRefusal::NothingLeft);
         }
         let body = match request.has_sdp() {
-            true => {
-                self.negotiation
-                    .handle(&mut cx.res, from, Carrier::Request(id), request.body())?
-            }
+            true => self
+                .negotiation
+                .handle(&mut cx.res, from, Carrier::Request(id), request.body())?,
             false => None,
         };
         let kept = self.negotiation.take_keys_kept_on_move();
@@ -374,12 +346,7 @@ impl Call {
             body,
         };
         if let Some(bytes) = self.rewrite_request(cx, &request, passage) {
-            self.send_request(
-                cx,
-                (to, dialog),
-                (bytes, branch),
-                Purpose::Relay { server: id },
-            );
+            self.send_request(cx, (to, dialog), (bytes, branch), Purpose::Relay { server: id });
         }
         Ok(())
     }
@@ -409,21 +376,13 @@ impl Call {
         let Some(expected) = self.refer_cseq else {
             return false;
         };
-        let event = self.server(id).and_then(|at| {
-            self.servers[at]
-                .request
-                .first(Header::Event)
-                .map(<[u8]>::to_vec)
-        });
+        let event = self
+            .server(id)
+            .and_then(|at| self.servers[at].request.first(Header::Event).map(<[u8]>::to_vec));
         let Some(event) = event else { return false };
-        let name = event
-            .split(|byte| *byte == b';')
-            .next()
-            .map(trim)
-            .unwrap_or_default();
+        let name = event.split(|byte| *byte == b';').next().map(trim).unwrap_or_default();
         let named = tollgate_sip::param(&event, "id");
-        name.eq_ignore_ascii_case(b"refer")
-            && named.is_none_or(|named| named == expected.to_string().as_bytes())
+        name.eq_ignore_ascii_case(b"refer") && named.is_none_or(|named| named == expected.to_string().as_bytes())
     }
 
     fn on_refer_progress(&mut self, cx: &mut Cx<'_>, id: u64) {
@@ -456,10 +415,9 @@ pub(super) fn hides_sdp(message: &SipMessage) -> bool {
 
 /// The status of a `message/sipfrag` body (RFC 3420).
 fn sipfrag_status(body: &[u8]) -> Option<u16> {
-    let rest = body.get(8..11).filter(|_| {
-        body.get(..8)
-            .is_some_and(|head| head.eq_ignore_ascii_case(b"SIP/2.0 "))
-    })?;
+    let rest = body
+        .get(8..11)
+        .filter(|_| body.get(..8).is_some_and(|head| head.eq_ignore_ascii_case(b"SIP/2.0 ")))?;
     std::str::from_utf8(rest).ok()?.parse().ok()
 }
 

@@ -17,12 +17,7 @@ use crate::txn::{CancelState, Purpose};
 
 impl Call {
     /// A response on one of the call's legs. Returns whether it belonged to a transaction.
-    pub(crate) fn handle_response(
-        &mut self,
-        cx: &mut Cx<'_>,
-        source: &Source,
-        message: &SipMessage,
-    ) -> bool {
+    pub(crate) fn handle_response(&mut self, cx: &mut Cx<'_>, source: &Source, message: &SipMessage) -> bool {
         let Some(at) = self
             .client_for(source.side, message)
             .filter(|_| self.is_of_peer(source))
@@ -57,17 +52,8 @@ impl Call {
     }
 
     /// A request could not be sent (TransportEvent::SendFailed).
-    pub(crate) fn handle_send_failure(
-        &mut self,
-        cx: &mut Cx<'_>,
-        transaction: u64,
-        why: SendFailure,
-    ) {
-        let Some(at) = self
-            .clients
-            .iter()
-            .position(|client| client.id == transaction)
-        else {
+    pub(crate) fn handle_send_failure(&mut self, cx: &mut Cx<'_>, transaction: u64, why: SendFailure) {
+        let Some(at) = self.clients.iter().position(|client| client.id == transaction) else {
             return;
         };
         self.clients[at].machine.on_transport_error();
@@ -78,22 +64,13 @@ impl Call {
     }
 
     /// What was passed on will not be answered: who asked gets an answer of ours.
-    pub(super) fn on_no_answer(
-        &mut self,
-        cx: &mut Cx<'_>,
-        server: u64,
-        reason: &'static str,
-        status: u16,
-    ) {
+    pub(super) fn on_no_answer(&mut self, cx: &mut Cx<'_>, server: u64, reason: &'static str, status: u16) {
         let Some(at) = self.server(server) else {
             return;
         };
         self.negotiation.roll_back(&mut cx.res, server);
         if self.is_initial(at) && self.outcome.is_none() {
-            let detail = format!(
-                "no answer from the {} side",
-                self.caller_side().other().name()
-            );
+            let detail = format!("no answer from the {} side", self.caller_side().other().name());
             self.refuse_setup(cx, server, reason, status, detail);
         } else {
             self.reply(cx, server, if status == 503 { 503 } else { 408 }, &[]);
@@ -110,15 +87,10 @@ impl Call {
         status: u16,
         detail: String,
     ) {
-        let cancelled = self
-            .server(server)
-            .is_some_and(|at| self.servers[at].cancelled);
+        let cancelled = self.server(server).is_some_and(|at| self.servers[at].cancelled);
         let (code, outcome) = match (cancelled, self.way) {
             (true, _) => (487, CallOutcome::Cancelled),
-            (false, Way::Outbound) => (
-                self.settings.rules.fallback_code,
-                CallOutcome::FellBackAtSetup,
-            ),
+            (false, Way::Outbound) => (self.settings.rules.fallback_code, CallOutcome::FellBackAtSetup),
             (false, Way::Inbound) => (status, CallOutcome::Rejected),
         };
         let cause = format!("SIP;cause={status};text=\"{reason}\"");
@@ -156,20 +128,11 @@ impl Call {
             }
         }
         match purpose {
-            Purpose::Relay { server } if status != 100 => {
-                self.relay_response(cx, server, at, message, status)
-            }
+            Purpose::Relay { server } if status != 100 => self.relay_response(cx, server, at, message, status),
             Purpose::Refer if status >= 200 => {
                 let accepted = status < 300;
                 self.fallback.on_refer_answered(accepted);
-                self.report_fallback(
-                    cx,
-                    if accepted {
-                        "refer_accepted"
-                    } else {
-                        "refer_refused"
-                    },
-                );
+                self.report_fallback(cx, if accepted { "refer_accepted" } else { "refer_refused" });
                 if !accepted && self.phase == CallPhase::FallingBack {
                     self.phase = CallPhase::Established;
                 }
@@ -178,14 +141,7 @@ impl Call {
         }
     }
 
-    fn relay_response(
-        &mut self,
-        cx: &mut Cx<'_>,
-        server: u64,
-        client: usize,
-        message: &SipMessage,
-        status: u16,
-    ) {
+    fn relay_response(&mut self, cx: &mut Cx<'_>, server: u64, client: usize, message: &SipMessage, status: u16) {
         let Some(at) = self.server(server) else {
             self.end_late_2xx(cx, client, message, status);
             return;
@@ -200,13 +156,7 @@ impl Call {
         }
     }
 
-    fn relay_plain_response(
-        &mut self,
-        cx: &mut Cx<'_>,
-        at: usize,
-        message: &SipMessage,
-        status: u16,
-    ) {
+    fn relay_plain_response(&mut self, cx: &mut Cx<'_>, at: usize, message: &SipMessage, status: u16) {
         let (id, from) = (self.servers[at].id, self.servers[at].source.side.other());
         let dialog = self.dialog_of(from, message);
         if status >= 300 {
@@ -231,13 +181,7 @@ impl Call {
     }
 
     /// 300-699 to an INVITE: an initial one ends the call, a later one leaves it as it was.
-    fn on_invite_refused(
-        &mut self,
-        cx: &mut Cx<'_>,
-        server: u64,
-        message: &SipMessage,
-        status: u16,
-    ) {
+    fn on_invite_refused(&mut self, cx: &mut Cx<'_>, server: u64, message: &SipMessage, status: u16) {
         let Some(at) = self.server(server) else {
             return;
         };
@@ -254,10 +198,7 @@ impl Call {
         let rang = self.times.ringing.is_some();
         let cancelled = self.servers[at].cancelled;
         let use_pstn = match self.way {
-            Way::Outbound => {
-                !cancelled
-                    && ((alg::is_fallback_status(status) && !rang) || (300..400).contains(&status))
-            }
+            Way::Outbound => !cancelled && ((alg::is_fallback_status(status) && !rang) || (300..400).contains(&status)),
             Way::Inbound => false,
         };
         if use_pstn {
@@ -279,14 +220,7 @@ impl Call {
     }
 
     /// 101-299 to an INVITE.
-    fn on_invite_progress(
-        &mut self,
-        cx: &mut Cx<'_>,
-        server: u64,
-        client: usize,
-        message: &SipMessage,
-        status: u16,
-    ) {
+    fn on_invite_progress(&mut self, cx: &mut Cx<'_>, server: u64, client: usize, message: &SipMessage, status: u16) {
         let Some(at) = self.server(server) else {
             return;
         };
@@ -359,14 +293,7 @@ impl Call {
     }
 
     /// Each To tag of a 101-299 makes a dialog (calls.md 2); a re-INVITE's 2xx refreshes the target.
-    fn note_dialog(
-        &mut self,
-        from: Side,
-        at: usize,
-        tag: &[u8],
-        message: &SipMessage,
-        status: u16,
-    ) -> Option<usize> {
+    fn note_dialog(&mut self, from: Side, at: usize, tag: &[u8], message: &SipMessage, status: u16) -> Option<usize> {
         if tag.is_empty() || status < 101 {
             return None;
         }
@@ -379,10 +306,7 @@ impl Call {
             }
             return Some(dialog);
         }
-        let known = self
-            .dialogs
-            .iter()
-            .position(|dialog| dialog.callee_tag == tag);
+        let known = self.dialogs.iter().position(|dialog| dialog.callee_tag == tag);
         if known.is_none() && self.dialogs.len() >= MAX_DIALOGS {
             return None;
         }
@@ -445,12 +369,9 @@ impl Call {
             .to()
             .and_then(|to| to.tag().map(<[u8]>::to_vec))
             .unwrap_or_default();
-        let body = self.negotiation.handle(
-            &mut cx.res,
-            from,
-            Carrier::Response(server, &tag),
-            message.body(),
-        );
+        let body = self
+            .negotiation
+            .handle(&mut cx.res, from, Carrier::Response(server, &tag), message.body());
         let kept = self.negotiation.take_keys_kept_on_move();
         (0..kept).for_each(|_| cx.counters.violation(Violation::KeyKeptOnMove));
         body
@@ -537,12 +458,7 @@ impl Call {
             dialog.callee.learn(message, true);
         }
         let branch = super::compose::new_branch(cx.res.rng);
-        let bytes = self.compose_request(
-            side,
-            dialog,
-            (&method_text(&Method::Ack), cseq, &branch),
-            &[],
-        );
+        let bytes = self.compose_request(side, dialog, (&method_text(&Method::Ack), cseq, &branch), &[]);
         if let Some(target) = self.target(cx, side, Some(dialog)) {
             cx.outputs.push_back(Output::Transmit(Transmit {
                 target,

@@ -48,24 +48,15 @@ impl Call {
     }
 
     /// Verdicts of one monitoring interval about what a side sends: the worst over its streams.
-    pub(crate) fn handle_verdict(
-        &mut self,
-        cx: &mut Cx<'_>,
-        side: Side,
-        verdict: Verdict,
-        loss: f32,
-        jitter_us: u32,
-    ) {
-        if !self.settings.fallback.enabled
-            || !matches!(self.phase, CallPhase::Established | CallPhase::FallingBack)
-        {
+    pub(crate) fn handle_verdict(&mut self, cx: &mut Cx<'_>, side: Side, verdict: Verdict, loss: f32, jitter_us: u32) {
+        if !self.settings.fallback.enabled || !matches!(self.phase, CallPhase::Established | CallPhase::FallingBack) {
             return;
         }
         let now = cx.now().instant;
         let settings = self.settings.fallback.clone();
-        if let Some(step) =
-            self.fallback
-                .on_verdict(now, &settings, side, verdict, (loss, jitter_us))
+        if let Some(step) = self
+            .fallback
+            .on_verdict(now, &settings, side, verdict, (loss, jitter_us))
         {
             self.on_fallback_step(cx, step);
         }
@@ -88,10 +79,7 @@ impl Call {
     }
 
     fn fallback_timeout(&self) -> Option<Instant> {
-        self.outcome
-            .is_none()
-            .then(|| self.fallback.poll_timeout())
-            .flatten()
+        self.outcome.is_none().then(|| self.fallback.poll_timeout()).flatten()
     }
 
     fn give_up_setup(&mut self, cx: &mut Cx<'_>, reason: &'static str) {
@@ -119,9 +107,8 @@ impl Call {
                 }
             }
         }
-        self.servers.retain(|server| {
-            server.machine.state() != tollgate_sip::transaction::ServerState::Terminated
-        });
+        self.servers
+            .retain(|server| server.machine.state() != tollgate_sip::transaction::ServerState::Terminated);
     }
 
     fn run_clients(&mut self, cx: &mut Cx<'_>) {
@@ -132,8 +119,7 @@ impl Call {
                 match fired {
                     Fired::Retransmit => {
                         cx.counters.retransmissions.inc();
-                        let (target, bytes) =
-                            (client.target.clone(), client.request.raw().to_vec());
+                        let (target, bytes) = (client.target.clone(), client.request.raw().to_vec());
                         cx.outputs.push_back(Output::Transmit(Transmit {
                             target,
                             bytes,
@@ -145,9 +131,8 @@ impl Call {
                 }
             }
         }
-        self.clients.retain(|client| {
-            client.machine.state() != tollgate_sip::transaction::ClientState::Terminated
-        });
+        self.clients
+            .retain(|client| client.machine.state() != tollgate_sip::transaction::ClientState::Terminated);
         for (purpose, method) in unanswered {
             self.on_unanswered(cx, purpose, &method);
         }

@@ -156,23 +156,17 @@ impl Negotiation {
         carrier: Carrier<'_>,
         body: &[u8],
     ) -> Result<Option<Vec<u8>>, SdpRefusal> {
-        let is_answer =
-            matches!(&self.exchange, Exchange::Offered { by, .. } if *by == from.other());
+        let is_answer = matches!(&self.exchange, Exchange::Offered { by, .. } if *by == from.other());
         match (carrier, &self.exchange) {
             (Carrier::Request(_), Exchange::Offered { .. }) => Err(SdpRefusal::Pending),
             (Carrier::Request(owner), Exchange::Idle | Exchange::Answered { .. }) => {
                 self.offer(res, from, owner, body).map(Some)
             }
-            (Carrier::Response(_, tag), _) if is_answer => {
-                self.answer(res, from, tag, body).map(Some)
-            }
+            (Carrier::Response(_, tag), _) if is_answer => self.answer(res, from, tag, body).map(Some),
             (
                 Carrier::Response(owner, tag),
                 Exchange::Answered {
-                    by,
-                    answers,
-                    owner: of,
-                    ..
+                    by, answers, owner: of, ..
                 },
             ) if *by != from && *of == owner => {
                 let known = answers
@@ -267,13 +261,7 @@ impl Negotiation {
         std::mem::take(&mut self.key_kept_on_move)
     }
 
-    fn offer(
-        &mut self,
-        res: &mut Resources<'_>,
-        by: Side,
-        owner: u64,
-        body: &[u8],
-    ) -> Result<Vec<u8>, SdpRefusal> {
+    fn offer(&mut self, res: &mut Resources<'_>, by: Side, owner: u64, body: &[u8]) -> Result<Vec<u8>, SdpRefusal> {
         let session = Session::parse(body).map_err(SdpRefusal::Invalid)?;
         if session.media.len() < self.streams.len() {
             return Err(SdpRefusal::Answer("fewer m= lines than before"));
@@ -301,25 +289,13 @@ impl Negotiation {
             self.fallback_address(by.other()),
         );
         let out = self.origins[by.other().index()].stamp(&out);
-        self.exchange = Exchange::Offered {
-            by,
-            owner,
-            proposal,
-        };
+        self.exchange = Exchange::Offered { by, owner, proposal };
         Ok(out)
     }
 
-    fn answer(
-        &mut self,
-        res: &mut Resources<'_>,
-        from: Side,
-        tag: &[u8],
-        body: &[u8],
-    ) -> Result<Vec<u8>, SdpRefusal> {
+    fn answer(&mut self, res: &mut Resources<'_>, from: Side, tag: &[u8], body: &[u8]) -> Result<Vec<u8>, SdpRefusal> {
         let session = Session::parse(body).map_err(SdpRefusal::Invalid)?;
-        let (Exchange::Offered { proposal, .. } | Exchange::Answered { proposal, .. }) =
-            &self.exchange
-        else {
+        let (Exchange::Offered { proposal, .. } | Exchange::Answered { proposal, .. }) = &self.exchange else {
             return Err(SdpRefusal::Answer("no offer is open"));
         };
         if session.media.len() != proposal.len() {
@@ -335,13 +311,7 @@ impl Negotiation {
         }
         self.key_kept_on_move += moved;
         let to = from.other();
-        let out = write::describe(
-            &session,
-            &streams,
-            to,
-            Role::Answer,
-            self.fallback_address(to),
-        );
+        let out = write::describe(&session, &streams, to, Role::Answer, self.fallback_address(to));
         let out = self.origins[to.index()].stamp(&out);
         self.remember_answer(tag, &out);
         self.commit(res, streams);
@@ -350,11 +320,7 @@ impl Negotiation {
 
     fn remember_answer(&mut self, tag: &[u8], out: &[u8]) {
         self.exchange = match std::mem::take(&mut self.exchange) {
-            Exchange::Offered {
-                by,
-                owner,
-                proposal,
-            } => Exchange::Answered {
+            Exchange::Offered { by, owner, proposal } => Exchange::Answered {
                 by,
                 owner,
                 proposal,
@@ -385,9 +351,7 @@ impl Negotiation {
         for stream in proposal.iter_mut().filter(|stream| !stream.disabled) {
             for side in [Side::Inside, Side::Outside] {
                 if stream.pairs[side.index()].is_none() {
-                    let pair = res
-                        .ports
-                        .take(res.now.instant, side, self.families[side.index()]);
+                    let pair = res.ports.take(res.now.instant, side, self.families[side.index()]);
                     stream.pairs[side.index()] = Some(pair.ok_or(SdpRefusal::NoPorts)?);
                 }
             }
@@ -396,11 +360,7 @@ impl Negotiation {
                 let spec = stream
                     .spec(false, false, self.relays_rtcp())
                     .ok_or(SdpRefusal::NoPorts)?;
-                stream.flow = Some(
-                    res.flows
-                        .install(res.now, spec)
-                        .map_err(|_| SdpRefusal::NoPorts)?,
-                );
+                stream.flow = Some(res.flows.install(res.now, spec).map_err(|_| SdpRefusal::NoPorts)?);
             }
         }
         Ok(())
@@ -423,10 +383,7 @@ impl Negotiation {
 
     fn apply(&self, res: &mut Resources<'_>) {
         for stream in &self.streams {
-            if let (Some(flow), Some(spec)) = (
-                stream.flow,
-                stream.spec(true, self.answered, self.relays_rtcp()),
-            ) {
+            if let (Some(flow), Some(spec)) = (stream.flow, stream.spec(true, self.answered, self.relays_rtcp())) {
                 res.flows.update(res.now, flow, spec);
             }
         }
@@ -460,8 +417,7 @@ impl Negotiation {
             res.flows.remove(flow);
         }
         for pair in stream.pairs.iter().flatten() {
-            res.ports
-                .give_back(res.now.instant, *pair, self.policy.port_quarantine);
+            res.ports.give_back(res.now.instant, *pair, self.policy.port_quarantine);
         }
     }
 
@@ -471,10 +427,7 @@ impl Negotiation {
 
     /// The address for o= and c= when no stream of the description is in use: that of any stream, else unspecified.
     fn fallback_address(&self, side: Side) -> std::net::IpAddr {
-        let of_a_stream = self
-            .streams
-            .iter()
-            .find_map(|stream| stream.pairs[side.index()]);
+        let of_a_stream = self.streams.iter().find_map(|stream| stream.pairs[side.index()]);
         match of_a_stream {
             Some(pair) => pair.advertised,
             None if self.families[side.index()] => std::net::Ipv4Addr::UNSPECIFIED.into(),

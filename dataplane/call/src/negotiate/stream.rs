@@ -59,12 +59,7 @@ impl Stream {
     }
 
     /// What `by` offers for this stream. A profile that is not RTP, and port 0, leave it disabled.
-    pub(super) fn take_offer(
-        &mut self,
-        by: Side,
-        media: &Media<'_>,
-        policy: &MediaPolicy,
-    ) -> Result<(), SdpRefusal> {
+    pub(super) fn take_offer(&mut self, by: Side, media: &Media<'_>, policy: &MediaPolicy) -> Result<(), SdpRefusal> {
         self.disabled = media.port == 0 || !media.is_rtp();
         self.kind = media.kind.to_owned();
         let before = self.party[by.index()].rtp;
@@ -108,19 +103,14 @@ impl Stream {
     pub(super) fn keeps_key_on_move(&self, before: &Self, from: Side, media: &Media<'_>) -> bool {
         let now = describe_party(media).rtp;
         let was = before.party[Side::Outside.index()].rtp;
-        from == Side::Outside
-            && was.is_some()
-            && now.is_some()
-            && now != was
-            && self.receive.is_some()
-            && {
-                let line = media
-                    .attributes("crypto")
-                    .next()
-                    .and_then(|line| CryptoLine::parse(line).ok());
-                line.and_then(|line| master_key(&line))
-                    .is_some_and(|key| before.receive.as_ref() == Some(&key))
-            }
+        from == Side::Outside && was.is_some() && now.is_some() && now != was && self.receive.is_some() && {
+            let line = media
+                .attributes("crypto")
+                .next()
+                .and_then(|line| CryptoLine::parse(line).ok());
+            line.and_then(|line| master_key(&line))
+                .is_some_and(|key| before.receive.as_ref() == Some(&key))
+        }
     }
 
     /// Makes our keys: one for the active suite, or one for each we may offer.
@@ -182,10 +172,7 @@ impl Stream {
             send: self.send_key(),
             receive: self.receive.clone().into_iter().collect(),
         };
-        let legs = [
-            leg(Side::Inside, Protection::Plain)?,
-            leg(Side::Outside, protection)?,
-        ];
+        let legs = [leg(Side::Inside, Protection::Plain)?, leg(Side::Outside, protection)?];
         Some(FlowSpec {
             legs,
             codec: self.codec.clone(),
@@ -288,9 +275,7 @@ fn master_key(line: &CryptoLine) -> Option<MasterKey> {
 }
 
 fn describe_party(media: &Media<'_>) -> PartyMedia {
-    let address = media
-        .connection
-        .filter(|ip| media.port != 0 && !ip.is_unspecified());
+    let address = media.connection.filter(|ip| media.port != 0 && !ip.is_unspecified());
     PartyMedia {
         rtp: address.map(|ip| SocketAddr::new(ip, media.port)),
         rtcp: address.map(|ip| SocketAddr::new(ip, media.rtcp_port())),
@@ -309,10 +294,7 @@ fn codec_of(media: &Media<'_>) -> CodecHint {
     CodecHint::new(formats.map(|format| {
         (
             format,
-            names
-                .iter()
-                .find(|(pt, _)| *pt == format)
-                .map(|(_, name)| *name),
+            names.iter().find(|(pt, _)| *pt == format).map(|(_, name)| *name),
         )
     }))
 }

@@ -66,10 +66,7 @@ impl Origin {
             self.version,
             address(description.ours)
         );
-        description
-            .text
-            .replacen(ORIGIN_MARK, &origin, 1)
-            .into_bytes()
+        description.text.replacen(ORIGIN_MARK, &origin, 1).into_bytes()
     }
 }
 
@@ -110,14 +107,7 @@ pub(super) fn describe(
     Description { text: out, ours }
 }
 
-fn push_media(
-    out: &mut String,
-    media: &Media<'_>,
-    stream: &Stream,
-    side: Side,
-    role: Role,
-    ours: IpAddr,
-) {
+fn push_media(out: &mut String, media: &Media<'_>, stream: &Stream, side: Side, role: Role, ours: IpAddr) {
     let port = match stream.pairs[side.index()] {
         Some(pair) if !stream.disabled => pair.port,
         _ => 0,
@@ -173,8 +163,7 @@ fn push_line(out: &mut String, line: &Line<'_>) {
 }
 
 fn is_dropped(line: &Line<'_>) -> bool {
-    DROPPED.iter().any(|name| line.attribute(name).is_some())
-        || line.value.starts_with("group:BUNDLE")
+    DROPPED.iter().any(|name| line.attribute(name).is_some()) || line.value.starts_with("group:BUNDLE")
 }
 
 fn address(ip: IpAddr) -> String {

@@ -1,150 +1,112 @@
-//! Sequence numbers: how many packets were sent, lost, repeated, out of order (RFC 3550 §6.4.1, A.1, A.3).
+//! Sequence numbers: what was received, expected and lost (RFC 3550 A.1, A.3).
+//!
+//! A stream starts with its first packet: there is no probation, as a source is authenticated or signalled already.
 
-/// RFC 3550 A.1: a forward jump of this many or more is a restart, not loss.
-const MAX_DROPOUT: u16 = 3_000;
+/// RFC 3550 A.1 `MAX_DROPOUT`: a larger jump ahead is a restart of the sender.
+const MAX_DROPOUT: u16 = 3000;
+/// RFC 3550 A.1 `MAX_MISORDER`: a packet further behind is a restart of the sender.
+const MAX_MISORDER: u16 = 100;
 
-/// How far back a packet may come late and still be told from a repetition.
-const LATE: u64 = 128;
-
-/// What a packet's number says.
+/// What a packet is to its stream.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Arrival {
-    /// The next one, or later ones with this many missing in between.
-    Forward(u16),
-    /// Late: it was counted as lost until now.
-    Late,
-    /// Received before.
-    Duplicate,
-    /// The sender began anew.
-    Restart,
-    /// Too far from all that was seen; the next one tells.
-    Odd,
+    /// The first of a stream, or of one that started anew.
+    First,
+    /// So many steps ahead of the newest, 1 if none was lost.
+    Ahead(u16),
+    /// So many steps behind the newest, 0 for the newest again.
+    Behind(u16),
+    /// A jump too large to be believed until the next packet confirms it; not counted.
+    Suspect,
 }
 
-/// The sequence of one source.
-#[derive(Clone, Debug, Default)]
-pub struct Sequence {
-    base: Option<u64>,
-    highest: u64,
-    seen: u128,
+/// The state of RFC 3550 A.1 and the figures of A.3 for one source.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct SequenceStats {
+    has_started: bool,
+    base: u16,
+    max: u16,
+    cycles: u32,
+    awaited: Option<u16>,
     received: u64,
-    duplicates: u64,
-    reordered: u64,
-    bad_next: Option<u16>,
-    expected_before: u64,
-    received_before: u64,
-    longest_burst: u32,
+    expected_prior: u64,
+    received_prior: u64,
 }
 
-impl Sequence {
-    /// A packet with this number.
+impl SequenceStats {
+    /// Takes the next packet in order of arrival.
     pub fn on_packet(&mut self, sequence: u16) -> Arrival {
-        if self.base.is_none() {
-            self.begin(sequence);
-            return Arrival::Forward(0);
+        if !self.has_started {
+            return self.start(sequence);
         }
-        let ahead = sequence.wrapping_sub(self.highest as u16);
-        if ahead == 0 {
-            self.duplicates += 1;
-            return Arrival::Duplicate;
+        let ahead = sequence.wrapping_sub(self.max);
+        if ahead == 0 || ahead > u16::MAX - MAX_MISORDER {
+            self.received += 1;
+            return Arrival::Behind(self.max.wrapping_sub(sequence));
         }
         if ahead < MAX_DROPOUT {
-            return self.on_forward(ahead);
+            if sequence < self.max {
+                self.cycles = self.cycles.wrapping_add(1);
+            }
+            self.max = sequence;
+            self.received += 1;
+            return Arrival::Ahead(ahead);
         }
-        let behind = u64::from(self.highest as u16).wrapping_sub(u64::from(sequence)) & 0xffff;
-        if behind < LATE {
-            return self.on_late(behind);
+        if self.awaited == Some(sequence) {
+            return self.start(sequence);
         }
-        // RFC 3550 A.1: two in a row that far away mean that the other side has restarted.
-        if self.bad_next == Some(sequence) {
-            self.expected_before = self.expected();
-            self.received_before = self.received_in_order();
-            self.begin(sequence);
-            return Arrival::Restart;
+        self.awaited = Some(sequence.wrapping_add(1));
+        Arrival::Suspect
+    }
+
+    fn start(&mut self, sequence: u16) -> Arrival {
+        *self = Self {
+            has_started: true,
+            base: sequence,
+            max: sequence,
+            received: 1,
+            ..Self::default()
+        };
+        Arrival::First
+    }
+
+    /// Packets received since the stream started, copies included.
+    #[must_use]
+    pub const fn received(&self) -> u64 {
+        self.received
+    }
+
+    /// The highest sequence number with its cycles (RFC 3550 §6.4.1).
+    #[must_use]
+    pub const fn extended_highest_seq(&self) -> u64 {
+        (self.cycles as u64) << 16 | self.max as u64
+    }
+
+    /// Packets the sequence numbers say were sent (RFC 3550 A.3).
+    #[must_use]
+    pub const fn expected(&self) -> u64 {
+        if self.has_started {
+            self.extended_highest_seq() - self.base as u64 + 1
+        } else {
+            0
         }
-        self.bad_next = Some(sequence.wrapping_add(1));
-        Arrival::Odd
     }
 
-    /// Packets the sender has sent, by its numbers.
+    /// Expected less received; copies make it negative (RFC 3550 A.3).
     #[must_use]
-    pub fn expected(&self) -> u64 {
-        self.expected_before + self.base.map_or(0, |base| self.highest - base + 1)
+    pub const fn cumulative_lost(&self) -> i64 {
+        self.expected() as i64 - self.received as i64
     }
 
-    /// Packets received, repetitions included (RFC 3550 A.3).
-    #[must_use]
-    pub fn received(&self) -> u64 {
-        self.received_before + self.received + self.duplicates
-    }
-
-    /// Expected less received without repetitions, never below 0.
-    #[must_use]
-    pub fn lost(&self) -> u64 {
-        self.expected().saturating_sub(self.received_in_order())
-    }
-
-    /// Expected less received with repetitions, as RTCP reports it; may be negative (RFC 3550 A.3).
-    #[must_use]
-    pub fn cumulative_lost(&self) -> i64 {
-        self.expected() as i64 - self.received() as i64
-    }
-
-    /// The extended highest sequence number.
-    #[must_use]
-    pub fn extended_highest(&self) -> u64 {
-        self.highest
-    }
-
-    /// Repetitions.
-    #[must_use]
-    pub fn duplicates(&self) -> u64 {
-        self.duplicates
-    }
-
-    /// Packets that came after a later one.
-    #[must_use]
-    pub fn reordered(&self) -> u64 {
-        self.reordered
-    }
-
-    /// Longest run of numbers missing when the next came.
-    #[must_use]
-    pub fn longest_burst(&self) -> u32 {
-        self.longest_burst
-    }
-
-    fn received_in_order(&self) -> u64 {
-        self.received_before + self.received
-    }
-
-    fn begin(&mut self, sequence: u16) {
-        self.base = Some(u64::from(sequence));
-        self.highest = u64::from(sequence);
-        self.seen = 1;
-        self.received = 1;
-        self.bad_next = None;
-    }
-
-    fn on_forward(&mut self, ahead: u16) -> Arrival {
-        self.highest += u64::from(ahead);
-        self.seen = self.seen.checked_shl(u32::from(ahead)).unwrap_or(0) | 1;
-        self.received += 1;
-        self.bad_next = None;
-        self.longest_burst = self.longest_burst.max(u32::from(ahead) - 1);
-        Arrival::Forward(ahead - 1)
-    }
-
-    fn on_late(&mut self, behind: u64) -> Arrival {
-        let bit = 1u128 << behind;
-        if self.seen & bit != 0 {
-            self.duplicates += 1;
-            return Arrival::Duplicate;
+    /// Loss since the last call, in 256ths (RFC 3550 A.3).
+    pub fn fraction_lost(&mut self) -> u8 {
+        let expected = self.expected() - self.expected_prior;
+        let received = self.received - self.received_prior;
+        (self.expected_prior, self.received_prior) = (self.expected(), self.received);
+        match expected.checked_sub(received) {
+            Some(lost) if expected > 0 => u8::try_from((lost << 8) / expected).unwrap_or(u8::MAX),
+            Some(_) | None => 0,
         }
-        self.seen |= bit;
-        self.received += 1;
-        self.reordered += 1;
-        Arrival::Late
     }
 }
 
@@ -153,25 +115,25 @@ mod tests {
     use super::*;
 
     #[test]
-    fn loss_reordering_and_repetition_are_told_apart() {
-        let mut sequence = Sequence::default();
-        let arrivals: Vec<Arrival> = [10, 11, 14, 13, 13, 15].into_iter().map(|n| sequence.on_packet(n)).collect();
-        let expected =
-            [Arrival::Forward(0), Arrival::Forward(0), Arrival::Forward(2), Arrival::Late, Arrival::Duplicate, Arrival::Forward(0)];
-        assert_eq!(arrivals, expected);
-        assert_eq!((sequence.expected(), sequence.lost(), sequence.duplicates(), sequence.reordered()), (6, 1, 1, 1));
-        assert_eq!(sequence.longest_burst(), 2);
+    fn restart_is_believed_at_its_second_packet() {
+        let mut stats = SequenceStats::default();
+        stats.on_packet(50_000);
+        assert_eq!(stats.on_packet(100), Arrival::Suspect);
+        assert_eq!(stats.on_packet(50_001), Arrival::Ahead(1));
+        assert_eq!(stats.received(), 2);
+        assert_eq!(stats.on_packet(101), Arrival::First);
+        assert_eq!((stats.received(), stats.expected()), (1, 1));
     }
 
     #[test]
-    fn a_wrap_goes_on_and_a_restart_begins_anew() {
-        let mut sequence = Sequence::default();
-        [65_534, 65_535, 0, 1].into_iter().for_each(|n| drop_copy(sequence.on_packet(n)));
-        assert_eq!((sequence.expected(), sequence.lost(), sequence.extended_highest()), (4, 0, 65_537));
-        assert_eq!(sequence.on_packet(30_000), Arrival::Odd);
-        assert_eq!(sequence.on_packet(30_001), Arrival::Restart);
-        assert_eq!(sequence.lost(), 0);
+    fn fraction_lost_counts_from_report_to_report() {
+        let mut stats = SequenceStats::default();
+        for sequence in [1, 2, 3, 5] {
+            stats.on_packet(sequence);
+        }
+        assert_eq!(stats.fraction_lost(), 51, "1 of 5");
+        assert_eq!(stats.fraction_lost(), 0, "nothing since");
+        stats.on_packet(7);
+        assert_eq!(stats.fraction_lost(), 128, "1 of 2");
     }
-
-    fn drop_copy(_: Arrival) {}
 }

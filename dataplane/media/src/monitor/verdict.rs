@@ -1,162 +1,163 @@
-//! From packets to a verdict: a sliding window of monitoring intervals, with hysteresis (edge.md 8).
+//! From figures to a verdict: a sliding window with hysteresis, and what silence means (calls.md 6, edge.md 8).
+//!
+//! It triggers nothing: hold-down and fallback are decided by the call.
 
 use std::time::{Duration, Instant};
 
 use tollgate_contract::{FallbackTrigger, QualityThresholds};
 
-use super::sequence::Arrival;
+/// After a packet that announced silence, no media is *unknown*, not dead, for so long (calls.md 6).
+pub const SILENCE_IS_UNKNOWN: Duration = Duration::from_secs(30);
+/// Samples kept; the window is cut into fewer steps, so that the oldest always lies within.
+const SAMPLES: usize = 64;
+/// Steps of the window.
+const STEPS: u32 = 50;
 
-/// Most intervals in the window; at 10 ms monitoring a window of 5 s is 500 of them. Longer windows are cut.
-const MAX_INTERVALS: usize = 512;
-
-/// Fewest packets a window must expect before loss is judged: a handful of packets says nothing.
-const MIN_PACKETS: u32 = 25;
-
-/// calls.md 6: after a silence packet, silence is unknown for so long, not dead.
-const SILENCE_GRACE: Duration = Duration::from_secs(30);
-
-/// How what one side sends is.
+/// How the media of one side is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Verdict {
-    /// Fine, or not yet bad.
+    /// Within the thresholds.
     Good,
-    /// Bad by this measure.
+    /// Over a threshold, and not yet back under the lower one.
     Poor(FallbackTrigger),
-    /// Nothing comes although it should.
+    /// It stopped although it is expected.
     Dead,
-    /// Nothing is expected, or silence was announced.
+    /// Nothing to judge: none came yet, or its sender announced silence.
     Unknown,
 }
 
+/// Cumulative figures at one moment.
 #[derive(Clone, Copy, Debug, Default)]
-struct Interval {
-    expected: u16,
-    received: u16,
+struct Sample {
+    at_ms: u32,
+    expected: u32,
+    received: u32,
 }
 
-/// The window of one direction. A fixed ring, about 2 KiB.
+/// When things were last heard.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Heard {
+    pub(super) packet: Option<Instant>,
+    pub(super) rtcp: Option<Instant>,
+    pub(super) announced_silence: bool,
+}
+
+/// Figures since the monitor started; differences alone matter.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Figures {
+    pub(super) expected: u64,
+    pub(super) received: u64,
+    pub(super) jitter: Duration,
+}
+
+/// The sliding window and the hysteresis of one direction.
 #[derive(Clone, Debug)]
-pub struct VerdictWindow {
-    ring: Box<[Interval; MAX_INTERVALS]>,
-    next: usize,
-    filled: usize,
-    current: Interval,
-    last_packet: Option<Instant>,
-    silence_since: Option<Instant>,
-    listening_since: Option<Instant>,
-    last_close: Option<Instant>,
+pub(super) struct VerdictWindow {
+    samples: [Sample; SAMPLES],
+    oldest: usize,
+    len: usize,
     poor: Option<FallbackTrigger>,
-}
-
-impl Default for VerdictWindow {
-    fn default() -> Self {
-        Self {
-            ring: Box::new([Interval::default(); MAX_INTERVALS]),
-            next: 0,
-            filled: 0,
-            current: Interval::default(),
-            last_packet: None,
-            silence_since: None,
-            listening_since: None,
-            last_close: None,
-            poor: None,
-        }
-    }
+    origin: Instant,
+    expected_since: Instant,
 }
 
 impl VerdictWindow {
-    /// A packet, and what its number said.
-    pub(super) fn on_packet(&mut self, now: Instant, arrival: Arrival, is_silence: bool) {
-        self.last_packet = Some(now);
-        self.silence_since = is_silence.then_some(now);
-        let current = &mut self.current;
-        match arrival {
-            Arrival::Forward(missing) => {
-                current.expected = current.expected.saturating_add(missing).saturating_add(1);
-                current.received = current.received.saturating_add(1);
-            }
-            Arrival::Late => current.received = current.received.saturating_add(1),
-            Arrival::Restart => {
-                current.expected = current.expected.saturating_add(1);
-                current.received = current.received.saturating_add(1);
-            }
-            Arrival::Duplicate | Arrival::Odd => {}
+    pub(super) fn new(now: Instant) -> Self {
+        Self {
+            samples: [Sample::default(); SAMPLES],
+            oldest: 0,
+            len: 0,
+            poor: None,
+            origin: now,
+            expected_since: now,
         }
     }
 
-    pub(super) fn last_packet(&self) -> Option<Instant> {
-        self.last_packet
+    /// Starts over: nothing before `now` counts.
+    pub(super) fn reset(&mut self, now: Instant) {
+        (self.len, self.poor, self.expected_since) = (0, None, now);
     }
 
-    /// Forgets what was heard: it was another stream's.
-    pub(super) fn restart(&mut self, now: Instant) {
-        let last_packet = self.last_packet;
-        self.next = 0;
-        self.filled = 0;
-        self.current = Interval::default();
-        self.poor = None;
-        self.silence_since = None;
-        self.listening_since = Some(now);
-        self.last_packet = last_packet;
-    }
-
-    /// Ends an interval. Returns the verdict and the loss over the window, 0 to 1.
-    pub(super) fn close_interval(
+    /// The verdict and the loss over the window, 0 to 1.
+    pub(super) fn poll(
         &mut self,
         now: Instant,
-        is_expected: bool,
-        jitter_us: u32,
+        figures: Figures,
+        heard: Heard,
         thresholds: &QualityThresholds,
     ) -> (Verdict, f32) {
-        let interval = self.last_close.map_or(Duration::from_millis(100), |last| now.saturating_duration_since(last));
-        self.last_close = Some(now);
-        self.ring[self.next] = std::mem::take(&mut self.current);
-        self.next = (self.next + 1) % MAX_INTERVALS;
-        self.filled = (self.filled + 1).min(MAX_INTERVALS);
-        if !is_expected {
-            self.listening_since = None;
-            self.poor = None;
-            return (Verdict::Unknown, 0.0);
-        }
-        let since = *self.listening_since.get_or_insert(now);
-        let quiet_since = self.last_packet.map_or(since, |last| last.max(since));
-        let quiet = now.saturating_duration_since(quiet_since);
-        if self.silence_since.is_some_and(|at| now.saturating_duration_since(at) < SILENCE_GRACE) {
-            return (Verdict::Unknown, 0.0);
-        }
-        if quiet >= thresholds.dead_after {
-            return (Verdict::Dead, 1.0);
-        }
-        let (loss, enough) = self.loss_over(thresholds.window, interval);
-        (self.judge(loss, enough, jitter_us, thresholds), loss)
+        let loss = self.slide(now, figures, thresholds.window);
+        self.apply_hysteresis(loss, figures.jitter, thresholds);
+        let verdict = self
+            .silence(now, heard, thresholds)
+            .unwrap_or(match (self.poor, heard.packet) {
+                (Some(trigger), _) => Verdict::Poor(trigger),
+                (None, Some(_)) => Verdict::Good,
+                (None, None) => Verdict::Unknown,
+            });
+        (verdict, loss.unwrap_or(0.0))
     }
 
-    fn judge(&mut self, loss: f32, enough: bool, jitter_us: u32, thresholds: &QualityThresholds) -> Verdict {
-        let jitter = Duration::from_micros(u64::from(jitter_us));
-        if !enough {
-            return self.poor.map_or(Verdict::Good, Verdict::Poor);
-        }
-        self.poor = match self.poor {
-            Some(FallbackTrigger::Loss) if loss >= thresholds.loss_good => Some(FallbackTrigger::Loss),
-            Some(FallbackTrigger::Jitter) if jitter >= thresholds.jitter_good => Some(FallbackTrigger::Jitter),
-            _ if loss >= thresholds.loss_poor => Some(FallbackTrigger::Loss),
-            _ if jitter >= thresholds.jitter_poor => Some(FallbackTrigger::Jitter),
-            _ => None,
+    /// Moves the window on; the loss within it, or `None` while it covers less than half of its length.
+    fn slide(&mut self, now: Instant, figures: Figures, window: Duration) -> Option<f32> {
+        let window_ms = u32::try_from(window.as_millis()).unwrap_or(u32::MAX).max(1);
+        let sample = Sample {
+            at_ms: now.saturating_duration_since(self.origin).as_millis() as u32,
+            expected: figures.expected as u32,
+            received: figures.received as u32,
         };
-        self.poor.map_or(Verdict::Good, Verdict::Poor)
+        while self.len > 0 && sample.at_ms.wrapping_sub(self.samples[self.oldest].at_ms) > window_ms {
+            self.oldest = (self.oldest + 1) % SAMPLES;
+            self.len -= 1;
+        }
+        let newest = self.samples[(self.oldest + self.len + SAMPLES - 1) % SAMPLES];
+        if self.len == 0 || sample.at_ms.wrapping_sub(newest.at_ms) >= window_ms / STEPS {
+            self.push(sample);
+        }
+        let first = self.samples[self.oldest];
+        if sample.at_ms.wrapping_sub(first.at_ms) < window_ms / 2 {
+            return None;
+        }
+        let expected = sample.expected.wrapping_sub(first.expected);
+        let received = sample.received.wrapping_sub(first.received);
+        let lost = (expected.wrapping_sub(received) as i32).max(0);
+        Some(if expected == 0 {
+            0.0
+        } else {
+            (lost as f32 / expected as f32).min(1.0)
+        })
     }
 
-    fn loss_over(&self, window: Duration, interval: Duration) -> (f32, bool) {
-        let wanted = (window.as_micros() / interval.as_micros().max(1)) as usize;
-        let count = wanted.clamp(1, self.filled);
-        let (mut expected, mut received) = (0u32, 0u32);
-        for back in 1..=count {
-            let one = self.ring[(self.next + MAX_INTERVALS - back) % MAX_INTERVALS];
-            expected += u32::from(one.expected);
-            received += u32::from(one.received);
+    fn push(&mut self, sample: Sample) {
+        if self.len == SAMPLES {
+            self.oldest = (self.oldest + 1) % SAMPLES;
+            self.len -= 1;
         }
-        let lost = expected.saturating_sub(received);
-        let loss = if expected == 0 { 0.0 } else { lost as f32 / expected as f32 };
-        (loss, expected >= MIN_PACKETS)
+        self.samples[(self.oldest + self.len) % SAMPLES] = sample;
+        self.len += 1;
+    }
+
+    fn apply_hysteresis(&mut self, loss: Option<f32>, jitter: Duration, thresholds: &QualityThresholds) {
+        let Some(loss) = loss else { return };
+        if loss >= thresholds.loss_poor {
+            self.poor.get_or_insert(FallbackTrigger::Loss);
+        } else if jitter >= thresholds.jitter_poor {
+            self.poor.get_or_insert(FallbackTrigger::Jitter);
+        } else if loss < thresholds.loss_good && jitter < thresholds.jitter_good {
+            self.poor = None;
+        }
+    }
+
+    /// What it means that nothing came for a while; `None` if something did.
+    fn silence(&self, now: Instant, heard: Heard, thresholds: &QualityThresholds) -> Option<Verdict> {
+        let since = heard
+            .packet
+            .map_or(self.expected_since, |at| at.max(self.expected_since));
+        if now.saturating_duration_since(since) < thresholds.dead_after {
+            return None;
+        }
+        let sign_of_life = heard.rtcp.map_or(since, |at| at.max(since));
+        let is_unknown = heard.announced_silence && now.saturating_duration_since(sign_of_life) < SILENCE_IS_UNKNOWN;
+        Some(if is_unknown { Verdict::Unknown } else { Verdict::Dead })
     }
 }

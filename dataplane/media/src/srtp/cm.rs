@@ -1,190 +1,109 @@
-//! AES counter mode with HMAC-SHA1 (RFC 3711 §4.1.1, §4.2; RFC 6188).
+//! AES in counter mode with HMAC-SHA1 (RFC 3711 §4.1.1, §4.2.1; RFC 6188).
+//!
+//! It does the arithmetic on bytes it is given; packet layout and indices are decided above.
 
-use aes::cipher::{InnerIvInit, KeyInit, StreamCipher, StreamCipherCoreWrapper};
-use aes::{Aes128, Aes256};
-use ctr::CtrCore;
-use ctr::flavors::Ctr128BE;
+use aes::cipher::{InnerIvInit, KeyInit, StreamCipher};
+use aes::{Aes128Enc, Aes256Enc};
+use ctr::{Ctr128BE, CtrCore};
 use hmac::{Hmac, Mac};
 use sha1::Sha1;
 use subtle::ConstantTimeEq;
-use tollgate_contract::SrtpSuite;
 
-use super::key::{InvalidKey, MasterKey, SessionKeys, derive_session_keys};
-use super::{E_FLAG, Layout, room};
-use crate::drop_reason::DropReason;
+use super::key::StreamKeys;
 
-/// SRTCP keeps the long tag in every suite (RFC 4568 §6.2).
-pub(super) const RTCP_TAG: usize = 10;
-
-#[derive(Debug)]
-enum Cipher {
-    Aes128(Aes128),
-    Aes256(Aes256),
+/// An expanded AES key for counter mode.
+pub(super) enum AesKey {
+    Aes128(Aes128Enc),
+    Aes256(Aes256Enc),
 }
 
-/// The keyed transform of one direction.
-#[derive(Debug)]
-pub(crate) struct CounterMode {
-    ciphers: [Cipher; 2],
-    macs: [Hmac<Sha1>; 2],
-    salts: [[u8; 14]; 2],
-    rtp_tag: usize,
-}
-
-impl CounterMode {
-    pub(super) fn new(master: &MasterKey) -> Result<Self, InvalidKey> {
-        let keys = derive_session_keys(master)?;
-        let [rtp, rtcp] = &keys;
-        let rtp_tag = match master.suite() {
-            SrtpSuite::AesCm128HmacSha1_32 | SrtpSuite::AesCm256HmacSha1_32 => 4,
-            _ => 10,
-        };
-        Ok(Self {
-            ciphers: [Cipher::new(rtp)?, Cipher::new(rtcp)?],
-            macs: [mac_of(rtp)?, mac_of(rtcp)?],
-            salts: [salt_of(rtp)?, salt_of(rtcp)?],
-            rtp_tag,
-        })
-    }
-
-    pub(super) fn rtp_tag(&self) -> usize {
-        self.rtp_tag
-    }
-
-    /// Encrypts the payload and puts MKI and tag after it. Returns the new length.
-    pub(super) fn protect_rtp(
-        &self,
-        buffer: &mut [u8],
-        at: Layout,
-        (ssrc, roc, sequence): (u32, u32, u16),
-        mki: &[u8],
-    ) -> Result<usize, DropReason> {
-        let end = at.len + mki.len() + self.rtp_tag;
-        let packet = room(buffer, end)?;
-        let index = u64::from(roc) << 16 | u64::from(sequence);
-        let (plain, tail) = packet.split_at_mut(at.len);
-        self.ciphers[0].apply(&iv(&self.salts[0], ssrc, index), plain.get_mut(at.clear..).unwrap_or_default());
-        let tag = self.tag(0, plain, &roc.to_be_bytes());
-        write_tail(tail, mki, &tag[..self.rtp_tag]);
-        Ok(end)
-    }
-
-    /// Checks the tag over the packet and its rollover counter.
-    pub(super) fn verify_rtp(&self, authenticated: &[u8], roc: u32, tag: &[u8]) -> bool {
-        self.tag(0, authenticated, &roc.to_be_bytes())[..self.rtp_tag].ct_eq(tag).into()
-    }
-
-    /// Decrypts a payload whose tag was right.
-    pub(super) fn decrypt_rtp(&self, payload: &mut [u8], (ssrc, roc, sequence): (u32, u32, u16)) {
-        let index = u64::from(roc) << 16 | u64::from(sequence);
-        self.ciphers[0].apply(&iv(&self.salts[0], ssrc, index), payload);
-    }
-
-    /// Encrypts RTCP after its first eight bytes and puts E flag with index, MKI and tag after it.
-    pub(super) fn protect_rtcp(
-        &self,
-        buffer: &mut [u8],
-        at: Layout,
-        (ssrc, index): (u32, u32),
-        mki: &[u8],
-    ) -> Result<usize, DropReason> {
-        let end = at.len + 4 + mki.len() + RTCP_TAG;
-        let packet = room(buffer, end)?;
-        let (plain, tail) = packet.split_at_mut(at.len);
-        let payload = plain.get_mut(at.clear..).unwrap_or_default();
-        self.ciphers[1].apply(&iv(&self.salts[1], ssrc, u64::from(index)), payload);
-        let word = (E_FLAG | index).to_be_bytes();
-        let tag = self.tag(1, plain, &word);
-        let (word_at, tail) = tail.split_at_mut(4);
-        word_at.copy_from_slice(&word);
-        write_tail(tail, mki, &tag[..RTCP_TAG]);
-        Ok(end)
-    }
-
-    /// Checks the tag over everything up to and with the index word.
-    pub(super) fn verify_rtcp(&self, authenticated: &[u8], tag: &[u8]) -> bool {
-        self.tag(1, authenticated, &[])[..RTCP_TAG].ct_eq(tag).into()
-    }
-
-    /// Decrypts RTCP whose tag was right.
-    pub(super) fn decrypt_rtcp(&self, payload: &mut [u8], (ssrc, index): (u32, u32)) {
-        self.ciphers[1].apply(&iv(&self.salts[1], ssrc, u64::from(index)), payload);
-    }
-
-    fn tag(&self, which: usize, bytes: &[u8], more: &[u8]) -> [u8; 20] {
-        let mut mac = self.macs[which].clone();
-        mac.update(bytes);
-        mac.update(more);
-        mac.finalize().into_bytes().into()
-    }
-}
-
-impl Cipher {
-    fn new(keys: &SessionKeys) -> Result<Self, InvalidKey> {
-        let key = keys.cipher.expose();
+impl AesKey {
+    /// Expands a key of 16 or 32 bytes.
+    pub(super) fn new(key: &[u8]) -> Option<Self> {
         match key.len() {
-            16 => Aes128::new_from_slice(key).map(Self::Aes128).map_err(|_| InvalidKey),
-            _ => Aes256::new_from_slice(key).map(Self::Aes256).map_err(|_| InvalidKey),
+            16 => Aes128Enc::new_from_slice(key).ok().map(Self::Aes128),
+            32 => Aes256Enc::new_from_slice(key).ok().map(Self::Aes256),
+            _ => None,
         }
     }
 
-    /// Xors the keystream of a counter block onto bytes. The key schedule is the context's own, not made anew.
-    fn apply(&self, iv: &[u8; 16], bytes: &mut [u8]) {
+    /// XORs the keystream that starts at `iv` onto `data`.
+    pub(super) fn apply_keystream(&self, iv: &[u8; 16], data: &mut [u8]) {
         match self {
             Self::Aes128(cipher) => {
-                let core = CtrCore::<&Aes128, Ctr128BE>::inner_iv_init(cipher, iv.into());
-                StreamCipherCoreWrapper::from_core(core).apply_keystream(bytes);
+                Ctr128BE::from_core(CtrCore::inner_iv_init(cipher, &(*iv).into())).apply_keystream(data);
             }
             Self::Aes256(cipher) => {
-                let core = CtrCore::<&Aes256, Ctr128BE>::inner_iv_init(cipher, iv.into());
-                StreamCipherCoreWrapper::from_core(core).apply_keystream(bytes);
+                Ctr128BE::from_core(CtrCore::inner_iv_init(cipher, &(*iv).into())).apply_keystream(data);
             }
         }
     }
 }
 
-/// A block of keystream of a session key and salt, for a block number (RFC 3711 §4.1.1).
+/// The keystream of AES-CM from `iv` on, written over `out`.
 ///
-/// # Errors
-/// [`InvalidKey`] if the key is not 16 or 32 bytes or the salt not 14.
-pub fn keystream(
-    key: &[u8],
-    salt: &[u8],
-    (ssrc, roc, sequence): (u32, u32, u16),
-    block: u16,
-) -> Result<[u8; 16], InvalidKey> {
-    let salt: [u8; 14] = salt.try_into().map_err(|_| InvalidKey)?;
-    let cipher = match key.len() {
-        16 => Cipher::Aes128(Aes128::new_from_slice(key).map_err(|_| InvalidKey)?),
-        32 => Cipher::Aes256(Aes256::new_from_slice(key).map_err(|_| InvalidKey)?),
-        _ => return Err(InvalidKey),
+/// Returns `false`, and writes nothing, if the key has not 16 or 32 bytes.
+#[must_use]
+pub fn keystream(session_key: &[u8], iv: &[u8; 16], out: &mut [u8]) -> bool {
+    let Some(cipher) = AesKey::new(session_key) else {
+        return false;
     };
-    let mut counter = iv(&salt, ssrc, u64::from(roc) << 16 | u64::from(sequence));
-    counter[14..].copy_from_slice(&block.to_be_bytes());
-    let mut out = [0; 16];
-    cipher.apply(&counter, &mut out);
-    Ok(out)
+    out.fill(0);
+    cipher.apply_keystream(iv, out);
+    true
 }
 
-/// RFC 3711 §4.1.1: salt · 2^16 xor SSRC · 2^64 xor index · 2^16.
-fn iv(salt: &[u8; 14], ssrc: u32, index: u64) -> [u8; 16] {
-    let mut iv = [0; 16];
-    iv[..14].copy_from_slice(salt);
-    iv[4..8].iter_mut().zip(ssrc.to_be_bytes()).for_each(|(to, from)| *to ^= from);
-    iv[8..14].iter_mut().zip(&index.to_be_bytes()[2..]).for_each(|(to, from)| *to ^= from);
+/// IV = (salt · 2^16) XOR (SSRC · 2^64) XOR (index · 2^16) (RFC 3711 §4.1.1); the index has 48 bits for RTP, 31 for RTCP.
+#[must_use]
+pub fn cm_iv(salt: &[u8; 14], ssrc: u32, index: u64) -> [u8; 16] {
+    let mut value = u128::from(ssrc) << 64;
+    value ^= u128::from(index) << 16;
+    let mut iv = value.to_be_bytes();
+    for (byte, salt) in iv.iter_mut().zip(salt) {
+        *byte ^= salt;
+    }
     iv
 }
 
-fn mac_of(keys: &SessionKeys) -> Result<Hmac<Sha1>, InvalidKey> {
-    Hmac::new_from_slice(keys.auth.expose()).map_err(|_| InvalidKey)
+/// Cipher, HMAC and salt of RTP or of RTCP.
+pub(super) struct CmStream {
+    cipher: AesKey,
+    hmac: Hmac<Sha1>,
+    salt: [u8; 14],
 }
 
-fn salt_of(keys: &SessionKeys) -> Result<[u8; 14], InvalidKey> {
-    keys.salt.expose().try_into().map_err(|_| InvalidKey)
-}
+/// A whole HMAC-SHA1 value; the wire carries its first 4 or 10 bytes.
+pub(super) const MAC_LEN: usize = 20;
 
-fn write_tail(tail: &mut [u8], mki: &[u8], tag: &[u8]) {
-    let (mki_at, tag_at) = tail.split_at_mut(mki.len());
-    mki_at.copy_from_slice(mki);
-    tag_at.copy_from_slice(tag);
+impl CmStream {
+    pub(super) fn new(keys: &StreamKeys) -> Self {
+        Self {
+            cipher: AesKey::new(&keys.cipher_key).expect("derived with the suite's key length"),
+            hmac: Hmac::new_from_slice(&keys.auth_key).expect("HMAC takes any key length"),
+            salt: keys
+                .salt
+                .as_slice()
+                .try_into()
+                .expect("derived with 14 bytes for counter mode"),
+        }
+    }
+
+    /// Encrypts or decrypts.
+    pub(super) fn apply(&self, ssrc: u32, index: u64, data: &mut [u8]) {
+        self.cipher.apply_keystream(&cm_iv(&self.salt, ssrc, index), data);
+    }
+
+    /// HMAC-SHA1 over both parts in turn.
+    pub(super) fn mac(&self, packet: &[u8], trailer: &[u8]) -> [u8; MAC_LEN] {
+        let mut hmac = self.hmac.clone();
+        hmac.update(packet);
+        hmac.update(trailer);
+        hmac.finalize().into_bytes().into()
+    }
+
+    /// Compares a tag in constant time.
+    pub(super) fn verify(&self, packet: &[u8], trailer: &[u8], tag: &[u8]) -> bool {
+        let mac = self.mac(packet, trailer);
+        mac.get(..tag.len()).is_some_and(|head| head.ct_eq(tag).into())
+    }
 }

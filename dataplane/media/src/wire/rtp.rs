@@ -1,47 +1,107 @@
-//! The RTP header (RFC 3550 §5.1).
+//! The RTP header and the payload behind it (RFC 3550 §5.1, §5.3.1).
+//!
+//! Header extensions are skipped as a whole and never read.
 
-use super::{be16, be32};
+use super::{MalformedPacket, u16_at, u32_at};
 
-/// The fields of an RTP header that a relay needs.
+/// The fields of an RTP header that a relay needs, and the header's length.
+///
+/// It can be read from an SRTP packet too, as the header stays clear (RFC 3711 §3.1).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct RtpHeader {
+    /// Bytes before the payload: fixed header, CSRC list, header extension.
+    pub len: usize,
+    /// Whether padding stands at the payload's end.
+    pub has_padding: bool,
+    /// The marker bit.
+    pub is_marked: bool,
     /// Payload type, 0 to 127.
     pub payload_type: u8,
     /// Sequence number.
     pub sequence: u16,
-    /// Timestamp, in units of the codec's clock.
+    /// Timestamp, in units of the clock rate.
     pub timestamp: u32,
     /// Synchronisation source.
     pub ssrc: u32,
-    /// Bytes of the header: fixed part, CSRCs and extension. The payload follows.
-    pub len: usize,
 }
 
 impl RtpHeader {
-    /// Length of the fixed part.
-    pub const FIXED_LEN: usize = 12;
+    /// Bytes of the fixed header.
+    pub const MIN_LEN: usize = 12;
+    /// Where the sequence number stands.
+    pub(crate) const SEQUENCE_AT: usize = 2;
 
-    /// Reads the header of a packet; `None` if it is not version 2 or does not fit.
-    #[must_use]
-    pub fn parse(packet: &[u8]) -> Option<Self> {
-        let first = *packet.first()?;
-        if packet.len() < Self::FIXED_LEN || first >> 6 != 2 {
+    /// Reads the header.
+    ///
+    /// # Errors
+    /// [`MalformedPacket`] if the version is not 2, or the fixed header, the CSRC list or the extension does not fit.
+    pub fn parse(packet: &[u8]) -> Result<Self, MalformedPacket> {
+        Self::read(packet).ok_or(MalformedPacket)
+    }
+
+    fn read(packet: &[u8]) -> Option<Self> {
+        let fixed: &[u8; Self::MIN_LEN] = packet.first_chunk()?;
+        if fixed[0] >> 6 != 2 {
             return None;
         }
-        let mut len = Self::FIXED_LEN + 4 * usize::from(first & 0x0f);
-        if first & 0x10 != 0 {
-            // §5.3.1: the length counts words after the extension's own four bytes, whatever stands in them.
-            packet.get(len..len + 4)?;
-            len += 4 + 4 * usize::from(be16(packet, len + 2));
+        let mut len = Self::MIN_LEN + 4 * usize::from(fixed[0] & 0x0f);
+        if fixed[0] & 0x10 != 0 {
+            len += 4 + 4 * usize::from(u16_at(packet, len + 2)?);
         }
-        packet.get(..len)?;
+        if len > packet.len() {
+            return None;
+        }
         Some(Self {
-            payload_type: packet.get(1)? & 0x7f,
-            sequence: be16(packet, 2),
-            timestamp: be32(packet, 4),
-            ssrc: be32(packet, 8),
             len,
+            has_padding: fixed[0] & 0x20 != 0,
+            is_marked: fixed[1] & 0x80 != 0,
+            payload_type: fixed[1] & 0x7f,
+            sequence: u16_at(fixed, Self::SEQUENCE_AT)?,
+            timestamp: u32_at(fixed, 4)?,
+            ssrc: u32_at(fixed, 8)?,
         })
+    }
+}
+
+/// A whole plain RTP packet.
+#[derive(Clone, Copy, Debug)]
+pub struct RtpView<'a> {
+    header: RtpHeader,
+    payload: &'a [u8],
+}
+
+impl<'a> RtpView<'a> {
+    /// Checks header and padding.
+    ///
+    /// # Errors
+    /// [`MalformedPacket`] as [`RtpHeader::parse`], or if the padding count is 0 or above the payload's length.
+    pub fn new_checked(packet: &'a [u8]) -> Result<Self, MalformedPacket> {
+        let header = RtpHeader::parse(packet)?;
+        let body = packet.get(header.len..).ok_or(MalformedPacket)?;
+        if !header.has_padding {
+            return Ok(Self { header, payload: body });
+        }
+        let padding = usize::from(*body.last().ok_or(MalformedPacket)?);
+        if padding == 0 {
+            return Err(MalformedPacket);
+        }
+        let end = body.len().checked_sub(padding).ok_or(MalformedPacket)?;
+        Ok(Self {
+            header,
+            payload: &body[..end],
+        })
+    }
+
+    /// The header.
+    #[must_use]
+    pub const fn header(&self) -> &RtpHeader {
+        &self.header
+    }
+
+    /// The payload without padding.
+    #[must_use]
+    pub const fn payload(&self) -> &'a [u8] {
+        self.payload
     }
 }
 
@@ -50,21 +110,43 @@ mod tests {
     use super::*;
 
     #[test]
-    fn csrcs_and_an_extension_belong_to_the_header() {
-        let mut packet = vec![0x92, 0x80 | 8, 0x12, 0x34, 0, 0, 0, 1, 0xde, 0xad, 0xbe, 0xef];
-        packet.extend([0; 8]);
-        packet.extend([0xbe, 0xde, 0, 1, 0xf0, 0, 0, 0]);
-        packet.push(0xaa);
-        let header = RtpHeader::parse(&packet).unwrap();
-        assert_eq!((header.payload_type, header.sequence, header.ssrc), (8, 0x1234, 0xdead_beef));
-        assert_eq!(header.len, packet.len() - 1);
+    fn csrc_extension_and_padding_are_cut_off() {
+        let mut packet = vec![0xb1, 0x88, 0, 7, 0, 0, 0, 9, 1, 2, 3, 4];
+        packet.extend([9; 4]);
+        packet.extend([0xbe, 0xde, 0, 1, 1, 2, 3, 4]);
+        packet.extend([0xaa, 0xbb, 0, 2]);
+        let view = RtpView::new_checked(&packet).unwrap();
+        assert_eq!(view.header().len, 24);
+        assert!(view.header().is_marked);
+        assert_eq!((view.header().payload_type, view.header().sequence), (8, 7));
+        assert_eq!((view.header().timestamp, view.header().ssrc), (9, 0x0102_0304));
+        assert_eq!(view.payload(), [0xaa, 0xbb]);
     }
 
     #[test]
-    fn what_does_not_fit_is_none() {
-        assert_eq!(RtpHeader::parse(&[0x80; 11]), None);
-        assert_eq!(RtpHeader::parse(&[0x8f; 20]), None);
-        assert_eq!(RtpHeader::parse(&[0x90; 12]), None);
-        assert_eq!(RtpHeader::parse(&[0x40; 12]), None);
+    fn header_that_does_not_fit_is_refused() {
+        let good = [0x80, 0, 0, 1, 0, 0, 0, 0, 0, 0, 0, 1];
+        for cut in 0..good.len() {
+            assert_eq!(RtpHeader::parse(&good[..cut]), Err(MalformedPacket));
+        }
+        let mut packet = good;
+        packet[0] = 0x40;
+        assert_eq!(RtpHeader::parse(&packet), Err(MalformedPacket), "version 1");
+        packet[0] = 0x81;
+        assert_eq!(RtpHeader::parse(&packet), Err(MalformedPacket), "CSRC missing");
+        packet[0] = 0x90;
+        assert_eq!(RtpHeader::parse(&packet), Err(MalformedPacket), "extension missing");
+    }
+
+    #[test]
+    fn padding_of_zero_or_beyond_the_payload_is_refused() {
+        let mut packet = vec![0xa0, 0, 0, 1, 0, 0, 0, 0, 0, 0, 0, 1];
+        assert!(RtpView::new_checked(&packet).is_err());
+        packet.push(0);
+        assert!(RtpView::new_checked(&packet).is_err());
+        packet[12] = 2;
+        assert!(RtpView::new_checked(&packet).is_err());
+        packet[12] = 1;
+        assert!(RtpView::new_checked(&packet).unwrap().payload().is_empty());
     }
 }
