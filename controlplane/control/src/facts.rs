@@ -132,7 +132,7 @@ impl Facts {
                 let heard = &view.quality[side.index()];
                 if heard.packets > 0 {
                     self.observe_quality(side, heard);
-                    mos = mos.or(Some(f64::from(heard.mos)));
+                    mos.get_or_insert_with(|| f64::from(heard.mos));
                 }
             }
         }

@@ -21,6 +21,7 @@ pub(crate) fn fail(code: u8, why: impl Display) -> ExitCode {
 }
 
 /// Success, or the error in words.
+#[cfg(feature = "demo")]
 pub(crate) fn of(result: Result<(), impl Display>) -> ExitCode {
     match result {
         Ok(()) => ExitCode::SUCCESS,

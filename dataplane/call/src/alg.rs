@@ -128,7 +128,7 @@ fn is_ours(header: Header) -> bool {
 
 /// The statuses of a peer edge before ringing that make the agent use the PSTN (calls.md 4).
 pub(crate) fn is_fallback_status(status: u16) -> bool {
-    matches!(status, 300..400 | 401 | 403 | 404 | 407 | 408 | 420 | 480 | 488 | 500..600)
+    matches!(status, 300..=399 | 401 | 403 | 404 | 407 | 408 | 420 | 480 | 488 | 500..=599)
 }
 
 #[cfg(test)]

@@ -1,10 +1,10 @@
 //! The dialogs of a call and how each leg sees them (RFC 3261 §12; calls.md 2).
 
-use tollgate_contract::{Side, Transport};
+use tollgate_contract::Transport;
 use tollgate_sip::{Header, NameAddr, SipMessage};
 
 use crate::cseq::CseqBook;
-use crate::transport::{ConnId, ListenerId};
+use crate::transport::ConnId;
 
 /// Most early dialogs of one call.
 pub(crate) const MAX_DIALOGS: usize = 8;
@@ -50,7 +50,6 @@ pub(crate) struct Dialog {
 /// One leg: how the parties are called on it, and how it is spoken to.
 #[derive(Clone, Debug)]
 pub(crate) struct Leg {
-    pub(crate) side: Side,
     pub(crate) call_id: Vec<u8>,
     /// From of the caller and To of the callee as this leg shows them, without tags.
     pub(crate) caller: Vec<u8>,
@@ -60,7 +59,6 @@ pub(crate) struct Leg {
     /// Our sent-by.
     pub(crate) sent_by: String,
     pub(crate) transport: Transport,
-    pub(crate) listener: ListenerId,
     pub(crate) conn: Option<ConnId>,
     /// The highest CSeq the party of this leg has used.
     pub(crate) highest_cseq: Option<u32>,

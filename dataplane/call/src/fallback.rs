@@ -129,14 +129,6 @@ impl Fallback {
         Some(Step::HoldDown)
     }
 
-    /// The media of the call changed by signalling (hold, new address): what was measured no longer counts.
-    pub(crate) fn on_media_changed(&mut self) -> Option<Step> {
-        self.is_holding_down().then(|| {
-            self.state = State::Watching;
-            Step::Cancelled
-        })
-    }
-
     /// The REFER's final response.
     pub(crate) fn on_refer_answered(&mut self, accepted: bool) {
         if self.state == State::Asked && !accepted {

@@ -143,7 +143,7 @@ impl AdmissionResult {
 }
 
 /// Everything one worker counts about signalling and media.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub struct WorkerCounters {
     /// Requests received, by side and method label.
     pub sip_requests: [Counters<14>; 2],
@@ -187,34 +187,6 @@ pub struct WorkerCounters {
     pub hold_downs: Counter,
     /// Calls discarded after a bug.
     pub contained: Counter,
-}
-
-impl Default for WorkerCounters {
-    fn default() -> Self {
-        Self {
-            sip_requests: Default::default(),
-            sip_responses: Default::default(),
-            sip_parse_errors: Counters::default(),
-            state_violations: Counters::default(),
-            retransmissions: Counter::default(),
-            tickets_ok: Counter::default(),
-            tickets_failed: Counters::default(),
-            admissions: Default::default(),
-            calls_ended: Default::default(),
-            calls_active: Counters::default(),
-            transactions: Counter::default(),
-            packets_forwarded: Counters::default(),
-            bytes_forwarded: Counters::default(),
-            packets_dropped: Counters::default(),
-            protected: Counters::default(),
-            unprotected: Counters::default(),
-            ports: Default::default(),
-            fallback_triggers: Counters::default(),
-            fallback_steps: Counters::default(),
-            hold_downs: Counter::default(),
-            contained: Counter::default(),
-        }
-    }
 }
 
 impl WorkerCounters {

@@ -63,7 +63,10 @@ impl SrtpSuite {
     pub const fn salt_len(self) -> usize {
         match self {
             Self::AeadAes128Gcm | Self::AeadAes256Gcm => 12,
-            _ => 14,
+            Self::AesCm128HmacSha1_80
+            | Self::AesCm128HmacSha1_32
+            | Self::AesCm256HmacSha1_80
+            | Self::AesCm256HmacSha1_32 => 14,
         }
     }
 }

@@ -116,10 +116,10 @@ impl Method {
     /// The method as it stands in a request line.
     #[must_use]
     pub fn as_bytes(&self) -> &[u8] {
-        match self {
-            Self::Other(name) => name,
-            known => Self::LABELS[known.label_index()].as_bytes(),
+        if let Self::Other(name) = self {
+            return name;
         }
+        Self::LABELS[self.label_index()].as_bytes()
     }
 
     /// The position in [`LABELS`](Self::LABELS).

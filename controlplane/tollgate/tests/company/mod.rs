@@ -1,5 +1,7 @@
 //! Two companies on loopback: certificates, keys, tickets and policies in a folder, an edge process and a call agent each.
 
+#![allow(clippy::unwrap_used, reason = "a test that cannot set its stage has failed")]
+
 use std::fs;
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpStream};

@@ -113,22 +113,7 @@ impl Call {
                 (Way::Inbound, *number, peer_domain.clone(), targets, Some(*ticket))
             }
         };
-        let inside = cx
-            .local
-            .listeners
-            .iter()
-            .filter(|listener| listener.side == Side::Inside);
-        let inside = inside.flat_map(|listener| [listener.address.bound.ip(), listener.address.advertised.ip()]);
-        let hidden = inside.chain(snapshot.agent.allowed_sources.iter().copied());
-        let settings = Settings {
-            domain: snapshot.domain.clone(),
-            rules: snapshot.calls.clone(),
-            fallback: snapshot.fallback.clone(),
-            agent: snapshot.agent.clone(),
-            hiding: Hiding::new(&snapshot.domain, hidden.chain([snapshot.agent.address.ip()])),
-            peer_domain,
-            peer_targets,
-        };
+        let settings = settings_of(cx, peer_domain, peer_targets);
         let token = format!("{:016x}", cx.res.rng.next_u64());
         let legs = legs_of(cx, source, invite, &settings, way, &token)?;
         let outside_is_ipv4 = match way {
@@ -201,6 +186,27 @@ impl Call {
             detail,
         };
         cx.outputs.push_back(crate::output::Output::Report(report));
+    }
+}
+
+/// What the call copies from the snapshot.
+fn settings_of(cx: &Cx<'_>, peer_domain: String, peer_targets: Vec<SocketAddr>) -> Settings {
+    let snapshot = cx.snapshot;
+    let inside = cx
+        .local
+        .listeners
+        .iter()
+        .filter(|listener| listener.side == Side::Inside);
+    let inside = inside.flat_map(|listener| [listener.address.bound.ip(), listener.address.advertised.ip()]);
+    let hidden = inside.chain(snapshot.agent.allowed_sources.iter().copied());
+    Settings {
+        domain: snapshot.domain.clone(),
+        rules: snapshot.calls.clone(),
+        fallback: snapshot.fallback.clone(),
+        agent: snapshot.agent.clone(),
+        hiding: Hiding::new(&snapshot.domain, hidden.chain([snapshot.agent.address.ip()])),
+        peer_domain,
+        peer_targets,
     }
 }
 
@@ -279,14 +285,12 @@ fn leg(local: &LocalAddresses, id: ListenerId, transport: Transport, settings: &
         }
     };
     Some(Leg {
-        side: listener.side,
         call_id: Vec::new(),
         caller: Vec::new(),
         callee: Vec::new(),
         contact: contact.into_bytes(),
         sent_by: ours.to_string(),
         transport,
-        listener: id,
         conn: None,
         highest_cseq: None,
         book: CseqBook::default(),

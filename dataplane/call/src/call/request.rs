@@ -23,22 +23,22 @@ impl Call {
         let Some(method) = request.method().cloned() else {
             return false;
         };
-        match method {
-            Method::Ack => self.handle_ack(cx, source, &request),
-            Method::Cancel => self.handle_cancel(cx, source, request),
-            method => {
-                let known = self
-                    .servers
-                    .iter()
-                    .position(|server| server.is_for(source.side, &key, &method));
-                match known {
-                    Some(at) => {
-                        self.repeat_response(cx, at);
-                        true
-                    }
-                    None => self.handle_in_dialog(cx, source, request),
-                }
+        if method == Method::Ack {
+            return self.handle_ack(cx, source, &request);
+        }
+        if method == Method::Cancel {
+            return self.handle_cancel(cx, source, request);
+        }
+        let known = self
+            .servers
+            .iter()
+            .position(|server| server.is_for(source.side, &key, &method));
+        match known {
+            Some(at) => {
+                self.repeat_response(cx, at);
+                true
             }
+            None => self.handle_in_dialog(cx, source, request),
         }
     }
 

@@ -162,13 +162,10 @@ impl Call {
         if status >= 300 {
             self.negotiation.roll_back(&mut cx.res, id);
         }
-        let body = match self.negotiate_response(cx, id, from, message) {
-            Ok(body) => body,
-            Err(_) => {
-                self.negotiation.roll_back(&mut cx.res, id);
-                self.reply(cx, id, 488, &[]);
-                return;
-            }
+        let Ok(body) = self.negotiate_response(cx, id, from, message) else {
+            self.negotiation.roll_back(&mut cx.res, id);
+            self.reply(cx, id, 488, &[]);
+            return;
         };
         if status < 300
             && matches!(self.servers[at].method, Method::Update)
