@@ -16,12 +16,15 @@ pub(crate) fn ask(admin: SocketAddr, method: &str, path: &str) -> Result<Value, 
     let unreachable = |why: std::io::Error| format!("no edge answers at {admin}: {why} (is it running? see --admin)");
     let mut stream = TcpStream::connect_timeout(&admin, TIMEOUT).map_err(unreachable)?;
     stream.set_read_timeout(Some(TIMEOUT)).map_err(unreachable)?;
-    let request = format!("{method} {path} HTTP/1.1\r\nHost: {admin}\r\nConnection: close\r\nContent-Length: 0\r\n\r\n");
+    let request =
+        format!("{method} {path} HTTP/1.1\r\nHost: {admin}\r\nConnection: close\r\nContent-Length: 0\r\n\r\n");
     stream.write_all(request.as_bytes()).map_err(unreachable)?;
     let mut answer = Vec::new();
     stream.take(MAX_ANSWER).read_to_end(&mut answer).map_err(unreachable)?;
     let answer = String::from_utf8_lossy(&answer);
-    let (head, body) = answer.split_once("\r\n\r\n").ok_or_else(|| format!("{admin} does not speak HTTP"))?;
+    let (head, body) = answer
+        .split_once("\r\n\r\n")
+        .ok_or_else(|| format!("{admin} does not speak HTTP"))?;
     let status = head.split(' ').nth(1).unwrap_or_default();
     if !status.starts_with('2') {
         return Err(format!("{admin} answers {status}: {}", body.trim()));

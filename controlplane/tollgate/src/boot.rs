@@ -51,7 +51,11 @@ pub(crate) fn tls_of(policy: &Policy) -> Result<TlsSides, BootError> {
         roots: files.trust_roots.clone(),
     };
     let outside = TlsSide::from_files(&files(&policy.outside.tls), ClientAuth::Required);
-    let inside = policy.inside.tls.as_ref().map(|tls| TlsSide::from_files(&files(&tls.files), ClientAuth::NotAsked));
+    let inside = policy
+        .inside
+        .tls
+        .as_ref()
+        .map(|tls| TlsSide::from_files(&files(&tls.files), ClientAuth::NotAsked));
     Ok(TlsSides {
         inside: inside.transpose().map_err(|why| BootError::Tls("inside", why))?,
         outside: outside.map_err(|why| BootError::Tls("outside", why))?,
@@ -83,16 +87,31 @@ pub(crate) fn boot(
     for pairs in &layout {
         let own = Arc::new(WorkerCounters::default());
         counters.push(Arc::clone(&own));
-        cores.push(EdgeCore(CallTable::new(table_config(&config.local, pairs, max_calls, &call_ids), own)));
+        cores.push(EdgeCore(CallTable::new(
+            table_config(&config.local, pairs, max_calls, &call_ids),
+            own,
+        )));
     }
     let mut publisher = Publisher::new(snapshot);
     let readers = (0..=workers).map(|_| publisher.reader()).collect();
     let handle = Dataplane::start(config, cores, EdgeSteering { call_ids }, readers, reports);
     let handle = handle.map_err(BootError::Start)?;
-    Ok((EdgePlane { handle, counters, certificates }, publisher))
+    Ok((
+        EdgePlane {
+            handle,
+            counters,
+            certificates,
+        },
+        publisher,
+    ))
 }
 
-fn table_config(local: &LocalAddresses, pairs: &[MediaPair], max_calls: usize, call_ids: &CallIdCodec) -> CallTableConfig {
+fn table_config(
+    local: &LocalAddresses,
+    pairs: &[MediaPair],
+    max_calls: usize,
+    call_ids: &CallIdCodec,
+) -> CallTableConfig {
     let mut seed = [0; 32];
     rand::rng().fill_bytes(&mut seed);
     let ports = pairs.iter().map(|pair| PortPair {
@@ -115,8 +134,18 @@ fn table_config(local: &LocalAddresses, pairs: &[MediaPair], max_calls: usize, c
 /// As many workers as the policy says, 0 for one per core; never more than there are port pairs to share.
 fn worker_count(policy: &Policy) -> usize {
     let cores = std::thread::available_parallelism().map_or(1, usize::from);
-    let wanted = if policy.media.workers == 0 { cores } else { policy.media.workers as usize };
-    let pairs = policy.media.inside.iter().chain(&policy.media.outside).map(|range| range.pairs() as usize).min();
+    let wanted = if policy.media.workers == 0 {
+        cores
+    } else {
+        policy.media.workers as usize
+    };
+    let pairs = policy
+        .media
+        .inside
+        .iter()
+        .chain(&policy.media.outside)
+        .map(|range| range.pairs() as usize)
+        .min();
     wanted.min(pairs.unwrap_or(1)).max(1)
 }
 
@@ -128,14 +157,22 @@ fn local_addresses(policy: &Policy) -> LocalAddresses {
             tollgate_policy::Transport::Tcp => Transport::Tcp,
             tollgate_policy::Transport::Tls => Transport::Tls,
         },
-        address: WireAddr { bound: listener.bind, advertised: listener.advertised },
+        address: WireAddr {
+            bound: listener.bind,
+            advertised: listener.advertised,
+        },
     });
     let outside = policy.outside.listeners.iter().map(|listener| Listener {
         side: Side::Outside,
         transport: Transport::Tls,
-        address: WireAddr { bound: listener.bind, advertised: listener.advertised },
+        address: WireAddr {
+            bound: listener.bind,
+            advertised: listener.advertised,
+        },
     });
-    LocalAddresses { listeners: inside.chain(outside).collect() }
+    LocalAddresses {
+        listeners: inside.chain(outside).collect(),
+    }
 }
 
 fn media_ranges(policy: &Policy) -> Vec<MediaRange> {
@@ -150,10 +187,21 @@ fn media_ranges(policy: &Policy) -> Vec<MediaRange> {
             })
             .collect::<Vec<_>>()
     };
-    [ranges(Side::Inside, &policy.media.inside), ranges(Side::Outside, &policy.media.outside)].concat()
+    [
+        ranges(Side::Inside, &policy.media.inside),
+        ranges(Side::Outside, &policy.media.outside),
+    ]
+    .concat()
 }
 
 fn certificates_of(tls: &TlsSides) -> Vec<CertificateExpiry> {
-    let one = |name, side: &TlsSide| CertificateExpiry { name, not_after_unix_s: side.not_after_unix() };
-    tls.inside.iter().map(|side| one("inside", side)).chain([one("outside", &tls.outside)]).collect()
+    let one = |name, side: &TlsSide| CertificateExpiry {
+        name,
+        not_after_unix_s: side.not_after_unix(),
+    };
+    tls.inside
+        .iter()
+        .map(|side| one("inside", side))
+        .chain([one("outside", &tls.outside)])
+        .collect()
 }

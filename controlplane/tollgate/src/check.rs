@@ -29,7 +29,10 @@ pub(crate) fn check(path: &Path, json: bool) -> ExitCode {
         problems.push(why.to_string());
     }
     if json {
-        println!("{}", serde_json::json!({ "ok": problems.is_empty(), "problems": problems }));
+        println!(
+            "{}",
+            serde_json::json!({ "ok": problems.is_empty(), "problems": problems })
+        );
     } else if problems.is_empty() {
         let (routes, keys) = (policy.routes.len(), policy.tickets.keys.len());
         println!("{}: in order ({routes} routes, {keys} ticket keys)", path.display());
@@ -38,7 +41,9 @@ pub(crate) fn check(path: &Path, json: bool) -> ExitCode {
         return ExitCode::SUCCESS;
     }
     if !json {
-        problems.iter().for_each(|problem| eprintln!("{}: {problem}", path.display()));
+        problems
+            .iter()
+            .for_each(|problem| eprintln!("{}: {problem}", path.display()));
     }
     ExitCode::from(exit::CONFIG)
 }

@@ -35,7 +35,11 @@ impl Core for EdgeCore {
 
     fn handle_packet(&mut self, now: Now, at: u32, from: SocketAddr, buf: &mut [u8], len: usize) -> Option<Forward> {
         let (socket, to, len) = self.0.handle_packet(now, SocketId(at), from, buf, len)?;
-        Some(Forward { socket: socket.0, to, len })
+        Some(Forward {
+            socket: socket.0,
+            to,
+            len,
+        })
     }
 
     fn tick(&mut self, now: Now, snapshot: &Snapshot) {

@@ -13,7 +13,10 @@ pub(crate) fn start(logging: &Logging) {
         LogLevel::Debug => Level::DEBUG,
         LogLevel::Trace => Level::TRACE,
     };
-    let builder = fmt().with_max_level(level).with_writer(std::io::stderr).with_target(false);
+    let builder = fmt()
+        .with_max_level(level)
+        .with_writer(std::io::stderr)
+        .with_target(false);
     // A second start, as in tests, keeps the first.
     let _ = match logging.format {
         LogFormat::Human => tracing::subscriber::set_global_default(builder.with_ansi(false).finish()),

@@ -6,7 +6,7 @@ use std::time::Duration;
 use tollgate_contract::counters::{Counter, WorkerCounters};
 use tollgate_contract::{CallView, Side, Transport};
 use tollgate_control::{CertificateExpiry, Exposition, Kind, Plane};
-use tollgate_runtime::{DIAL_FAILURES, HandshakeFailure, Handle, transport_index};
+use tollgate_runtime::{DIAL_FAILURES, Handle, HandshakeFailure, transport_index};
 
 /// Names of drop reasons, in the order of their counters.
 static DROP_REASONS: [&str; tollgate_media::DropReason::ALL.len()] = {
@@ -68,24 +68,50 @@ fn expose_sip(out: &mut Exposition, plane: &EdgePlane) {
         for side in [Side::Inside, Side::Outside] {
             for transport in [Transport::Udp, Transport::Tcp, Transport::Tls] {
                 let value = counters[side.index()][transport_index(transport)].get();
-                out.sample(name, &[("leg", side.name()), ("transport", transport.name())], value as f64);
+                out.sample(
+                    name,
+                    &[("leg", side.name()), ("transport", transport.name())],
+                    value as f64,
+                );
             }
         }
     };
     per_transport("sip_connections", Kind::Gauge, "SIP connections open now.", &sip.open);
-    per_transport("sip_messages_received_total", Kind::Counter, "SIP messages received.", &sip.messages_in);
-    per_transport("sip_messages_sent_total", Kind::Counter, "SIP messages sent.", &sip.messages_out);
+    per_transport(
+        "sip_messages_received_total",
+        Kind::Counter,
+        "SIP messages received.",
+        &sip.messages_in,
+    );
+    per_transport(
+        "sip_messages_sent_total",
+        Kind::Counter,
+        "SIP messages sent.",
+        &sip.messages_out,
+    );
     out.family("tls_handshakes_total", Kind::Counter, "TLS handshakes, by result.");
     out.sample("tls_handshakes_total", &[("result", "ok")], sip.handshakes.get() as f64);
     for failure in HandshakeFailure::ALL {
         let value = sip.handshakes_failed[failure.index()].get();
         out.sample("tls_handshakes_total", &[("result", failure.name())], value as f64);
     }
-    out.family("dials_failed_total", Kind::Counter, "Connections that could not be made, by cause.");
+    out.family(
+        "dials_failed_total",
+        Kind::Counter,
+        "Connections that could not be made, by cause.",
+    );
     for (failure, counter) in DIAL_FAILURES.iter().zip(&sip.dials_failed) {
-        out.sample("dials_failed_total", &[("reason", failure.name())], counter.get() as f64);
+        out.sample(
+            "dials_failed_total",
+            &[("reason", failure.name())],
+            counter.get() as f64,
+        );
     }
-    out.family("shield_drops_total", Kind::Counter, "Connections and messages refused before any call logic.");
+    out.family(
+        "shield_drops_total",
+        Kind::Counter,
+        "Connections and messages refused before any call logic.",
+    );
     let drops = [
         ("over_limit", &sip.over_limit),
         ("over_limit_per_remote", &sip.over_limit_per_remote),
@@ -104,7 +130,11 @@ fn expose_sip(out: &mut Exposition, plane: &EdgePlane) {
 fn expose_workers(out: &mut Exposition, plane: &EdgePlane) {
     let workers = &plane.handle.telemetry().workers;
     let sum = |read: &dyn Fn(usize) -> u64| (0..workers.len()).map(read).sum::<u64>() as f64;
-    out.family("media_socket_errors_total", Kind::Counter, "Packets lost at our own sockets, by cause.");
+    out.family(
+        "media_socket_errors_total",
+        Kind::Counter,
+        "Packets lost at our own sockets, by cause.",
+    );
     let causes: [(&str, f64); 4] = [
         ("oversize", sum(&|at| workers[at].packets_oversize.get())),
         ("send_blocked", sum(&|at| workers[at].sends_blocked.get())),
@@ -114,8 +144,16 @@ fn expose_workers(out: &mut Exposition, plane: &EdgePlane) {
     for (cause, value) in causes {
         out.sample("media_socket_errors_total", &[("reason", cause)], value);
     }
-    out.family("reports_lost_total", Kind::Counter, "Facts the control plane had no room for.");
+    out.family(
+        "reports_lost_total",
+        Kind::Counter,
+        "Facts the control plane had no room for.",
+    );
     out.sample("reports_lost_total", &[], sum(&|at| workers[at].reports_lost.get()));
-    out.family("panics_contained_total", Kind::Counter, "Bugs that ended one call and nothing else.");
+    out.family(
+        "panics_contained_total",
+        Kind::Counter,
+        "Bugs that ended one call and nothing else.",
+    );
     out.sample("panics_contained_total", &[], sum(&|at| workers[at].panics.get()));
 }

@@ -47,7 +47,9 @@ pub(crate) fn run(path: &Path) -> ExitCode {
 
 async fn serve(policy: Policy) -> ExitCode {
     let (names, unresolved) = resolve(&policy, &Names::new()).await;
-    unresolved.iter().for_each(|why| tracing::warn!(event = "unresolved", %why, "its calls go to the PSTN until it has"));
+    unresolved
+        .iter()
+        .for_each(|why| tracing::warn!(event = "unresolved", %why, "its calls go to the PSTN until it has"));
     let snapshot = match compile(&policy, &names, Admission::Open) {
         Ok(snapshot) => snapshot,
         Err(errors) => {
@@ -71,7 +73,12 @@ async fn serve(policy: Policy) -> ExitCode {
     let admin = AdminState::new(Arc::clone(&plane) as Arc<dyn Plane>, facts, command_tx);
     let listener = match TcpListener::bind(policy.admin.listen).await {
         Ok(listener) => listener,
-        Err(why) => return fail(exit::UNAVAILABLE, format!("admin.listen {}: {why}", policy.admin.listen)),
+        Err(why) => {
+            return fail(
+                exit::UNAVAILABLE,
+                format!("admin.listen {}: {why}", policy.admin.listen),
+            );
+        }
     };
     let pages = router(admin.clone());
     tokio::spawn(async move {
@@ -80,7 +87,16 @@ async fn serve(policy: Policy) -> ExitCode {
         }
     });
     announce(&policy, &plane);
-    Edge { policy, plane, publisher, admin, commands, names }.until_told().await
+    Edge {
+        policy,
+        plane,
+        publisher,
+        admin,
+        commands,
+        names,
+    }
+    .until_told()
+    .await
 }
 
 /// A running edge and what steers it.
@@ -117,7 +133,9 @@ impl Edge {
     async fn refresh_names(&mut self) {
         self.publisher.release_retired();
         let (names, unresolved) = resolve(&self.policy, &self.names).await;
-        unresolved.iter().for_each(|why| tracing::warn!(event = "unresolved", %why, "kept as it was"));
+        unresolved
+            .iter()
+            .for_each(|why| tracing::warn!(event = "unresolved", %why, "kept as it was"));
         if names != self.names {
             self.names = names;
             self.publish(Admission::Open);
@@ -130,7 +148,9 @@ impl Edge {
                 self.publisher.publish(snapshot);
                 self.plane.handle.wake();
             }
-            Err(errors) => errors.iter().for_each(|why| tracing::error!(event = "not_published", %why, "kept as it was")),
+            Err(errors) => errors
+                .iter()
+                .for_each(|why| tracing::error!(event = "not_published", %why, "kept as it was")),
         }
     }
 
@@ -169,7 +189,11 @@ impl Edge {
     async fn live_calls(&self) -> u64 {
         let plane = Arc::clone(&self.plane);
         let counted = tokio::task::spawn_blocking(move || {
-            plane.calls().iter().filter(|call| call.phase != CallPhase::Ending).count() as u64
+            plane
+                .calls()
+                .iter()
+                .filter(|call| call.phase != CallPhase::Ending)
+                .count() as u64
         });
         counted.await.unwrap_or_default()
     }
@@ -179,7 +203,10 @@ impl Edge {
 fn consume(reports: Receiver<Report>, facts: Arc<Mutex<Facts>>) {
     let work = move || {
         while let Ok(report) = reports.recv() {
-            facts.lock().unwrap_or_else(std::sync::PoisonError::into_inner).observe(&report);
+            facts
+                .lock()
+                .unwrap_or_else(std::sync::PoisonError::into_inner)
+                .observe(&report);
         }
     };
     if let Err(why) = std::thread::Builder::new().name("facts".into()).spawn(work) {

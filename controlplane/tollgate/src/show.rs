@@ -45,7 +45,17 @@ pub(crate) fn drain(at: &AdminAt) -> ExitCode {
 type Table = (Vec<&'static str>, Vec<Vec<String>>);
 
 fn calls(state: &Value) -> Table {
-    let head = vec!["call-id", "way", "state", "peer", "called", "age", "suite", "loss in/out", "mos in/out"];
+    let head = vec![
+        "call-id",
+        "way",
+        "state",
+        "peer",
+        "called",
+        "age",
+        "suite",
+        "loss in/out",
+        "mos in/out",
+    ];
     let rows = list(state, "calls").iter().map(|call| {
         let both = |field: &str, scale: f64, digits: usize| {
             let one = |side: &str| number(&call[side][field], scale, digits);
@@ -67,8 +77,19 @@ fn calls(state: &Value) -> Table {
 }
 
 fn media(state: &Value) -> Table {
-    let head =
-        vec!["call-id", "m=", "kind", "side", "our port", "their address", "learned", "packets", "lost", "jitter", "mos"];
+    let head = vec![
+        "call-id",
+        "m=",
+        "kind",
+        "side",
+        "our port",
+        "their address",
+        "learned",
+        "packets",
+        "lost",
+        "jitter",
+        "mos",
+    ];
     let mut rows = Vec::new();
     for call in list(state, "calls") {
         for media in list(call, "media") {
@@ -97,7 +118,11 @@ fn peers(state: &Value) -> Table {
     let head = vec!["peer", "calls now", "ended", "talk", "mos mean", "fallbacks"];
     let rows = list(state, "peers").iter().map(|peer| {
         let ended = peer["calls_ended"].as_object().map(|ended| {
-            ended.iter().map(|(result, count)| format!("{result} {count}")).collect::<Vec<_>>().join(", ")
+            ended
+                .iter()
+                .map(|(result, count)| format!("{result} {count}"))
+                .collect::<Vec<_>>()
+                .join(", ")
         });
         vec![
             text(&peer["peer"]),
@@ -114,7 +139,12 @@ fn peers(state: &Value) -> Table {
 fn ports(state: &Value) -> Table {
     let rows = ["inside", "outside"].map(|side| {
         let pool = &state[side];
-        vec![side.to_owned(), text(&pool["used"]), text(&pool["free"]), text(&pool["quarantined"])]
+        vec![
+            side.to_owned(),
+            text(&pool["used"]),
+            text(&pool["free"]),
+            text(&pool["quarantined"]),
+        ]
     });
     (vec!["pool", "used", "free", "quarantined"], rows.to_vec())
 }
@@ -144,7 +174,9 @@ fn text(value: &Value) -> String {
 }
 
 fn number(value: &Value, scale: f64, digits: usize) -> String {
-    value.as_f64().map_or_else(|| "-".to_owned(), |value| format!("{:.digits$}", value * scale))
+    value
+        .as_f64()
+        .map_or_else(|| "-".to_owned(), |value| format!("{:.digits$}", value * scale))
 }
 
 fn cut(text: &str, width: usize) -> String {
@@ -160,14 +192,25 @@ fn table(head: &[&str], rows: &[Vec<String>]) -> String {
         return "nothing to show\n".to_owned();
     }
     let widths: Vec<usize> = (0..head.len())
-        .map(|at| rows.iter().map(|row| row[at].chars().count()).chain([head[at].len()]).max().unwrap_or(0))
+        .map(|at| {
+            rows.iter()
+                .map(|row| row[at].chars().count())
+                .chain([head[at].len()])
+                .max()
+                .unwrap_or(0)
+        })
         .collect();
     let line = |cells: Vec<&str>| {
-        let padded: Vec<String> = cells.iter().zip(&widths).map(|(cell, width)| format!("{cell:<width$}")).collect();
+        let padded: Vec<String> = cells
+            .iter()
+            .zip(&widths)
+            .map(|(cell, width)| format!("{cell:<width$}"))
+            .collect();
         format!("{}\n", padded.join("  ").trim_end())
     };
     let mut out = line(head.to_vec());
-    rows.iter().for_each(|row| out.push_str(&line(row.iter().map(String::as_str).collect())));
+    rows.iter()
+        .for_each(|row| out.push_str(&line(row.iter().map(String::as_str).collect())));
     out
 }
 

@@ -16,26 +16,28 @@ use crate::exit::{self, fail};
 /// Runs one of the ticket commands.
 pub(crate) fn run(verb: &TicketVerb) -> ExitCode {
     match verb {
-        TicketVerb::Mint { policy, number, granted_to, epoch, days } => {
-            with_policy(policy, |snapshot| mint(snapshot, number, granted_to, *epoch, *days))
-        }
-        TicketVerb::Inspect { ticket, policy: Some(policy) } => {
-            with_policy(policy, |snapshot| explain(&read(ticket)?, snapshot))
-        }
+        TicketVerb::Mint {
+            policy,
+            number,
+            granted_to,
+            epoch,
+            days,
+        } => with_policy(policy, |snapshot| mint(snapshot, number, granted_to, *epoch, *days)),
+        TicketVerb::Inspect {
+            ticket,
+            policy: Some(policy),
+        } => with_policy(policy, |snapshot| explain(&read(ticket)?, snapshot)),
         TicketVerb::Inspect { ticket, policy: None } => answer(read(ticket).and_then(|text| explain(&text, &nobody()))),
-        TicketVerb::Verify { ticket, policy, number, peer } => {
-            with_policy(policy, |snapshot| judge(snapshot, &read(ticket)?, number, peer))
-        }
+        TicketVerb::Verify {
+            ticket,
+            policy,
+            number,
+            peer,
+        } => with_policy(policy, |snapshot| judge(snapshot, &read(ticket)?, number, peer)),
     }
 }
 
-fn mint(
-    snapshot: &Snapshot,
-    number: &str,
-    granted_to: &str,
-    epoch: Option<u32>,
-    days: u32,
-) -> Result<String, String> {
+fn mint(snapshot: &Snapshot, number: &str, granted_to: &str, epoch: Option<u32>, days: u32) -> Result<String, String> {
     let number: E164 = number.parse().map_err(|why| format!("--number {number}: {why}"))?;
     let now = unix();
     let key = key_of(snapshot, epoch, now).ok_or("no live ticket key: see tickets.keys in the policy")?;
@@ -58,7 +60,8 @@ fn mint(
 fn key_of(snapshot: &Snapshot, epoch: Option<u32>, now: Duration) -> Option<&TicketKey> {
     let is_live = |key: &&TicketKey| key.state == KeyState::Live && key.not_before <= now && now < key.accept_until;
     let keys = snapshot.tickets.keyring.iter().filter(is_live);
-    keys.filter(|key| epoch.is_none_or(|epoch| key.epoch == epoch)).max_by_key(|key| key.epoch)
+    keys.filter(|key| epoch.is_none_or(|epoch| key.epoch == epoch))
+        .max_by_key(|key| key.epoch)
 }
 
 fn explain(text: &str, snapshot: &Snapshot) -> Result<String, String> {
@@ -77,8 +80,18 @@ fn explain(text: &str, snapshot: &Snapshot) -> Result<String, String> {
 fn judge(snapshot: &Snapshot, text: &str, number: &str, peer: &str) -> Result<String, String> {
     let uri = format!("sip:{number}@{}", snapshot.domain);
     let (values, domains) = ([text.as_bytes()], [peer.to_ascii_lowercase()]);
-    let request = Request { ticket_values: &values, peer_domains: &domains, request_uri: uri.as_bytes() };
-    match verify(&snapshot.tickets, &snapshot.peers, &snapshot.local_domains, unix(), &request) {
+    let request = Request {
+        ticket_values: &values,
+        peer_domains: &domains,
+        request_uri: uri.as_bytes(),
+    };
+    match verify(
+        &snapshot.tickets,
+        &snapshot.peers,
+        &snapshot.local_domains,
+        unix(),
+        &request,
+    ) {
         Ok(verified) => Ok(format!("passes: {} may call {}", verified.granted_to, verified.number)),
         Err(cause) => Err(format!("fails: {}", cause.name())),
     }
@@ -115,12 +128,16 @@ fn read(ticket: &str) -> Result<String, String> {
         return Ok(ticket.trim().to_owned());
     }
     let mut line = String::new();
-    std::io::stdin().read_line(&mut line).map_err(|why| format!("standard input: {why}"))?;
+    std::io::stdin()
+        .read_line(&mut line)
+        .map_err(|why| format!("standard input: {why}"))?;
     Ok(line.trim().to_owned())
 }
 
 fn unix() -> Duration {
-    SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default()
+    SystemTime::now()
+        .duration_since(SystemTime::UNIX_EPOCH)
+        .unwrap_or_default()
 }
 
 /// A snapshot that knows no keys: fields can be explained without a policy, checks cannot.

@@ -153,7 +153,8 @@ mod tests {
     fn every_state_says_what_may_be_sent_repeated_and_acknowledged() {
         use ServerState::{Accepted, Completed, Confirmed, Proceeding, Terminated};
         // (kind, statuses sent, acked, state, may send 180, 200, 486, repeats, takes an ACK)
-        let table: [(Kind, &[u16], bool, ServerState, [bool; 5]); 6] = [
+        type Row<'t> = (Kind, &'t [u16], bool, ServerState, [bool; 5]);
+        let table: [Row<'_>; 6] = [
             (Kind::Invite, &[], false, Proceeding, [true, true, true, true, false]),
             (Kind::Invite, &[180], false, Proceeding, [true, true, true, true, false]),
             (
