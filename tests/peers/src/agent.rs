@@ -178,6 +178,7 @@ struct Shared {
     invites: Mutex<Vec<InviteSeen>>,
     incoming: mpsc::Sender<Call>,
     unreadable: AtomicU64,
+    advertised_media: Mutex<Option<IpAddr>>,
 }
 
 /// A map that forgets its oldest entry at [`MAX_RECENT`].
@@ -211,6 +212,7 @@ impl CallAgent {
             invites: Mutex::default(),
             incoming: incoming_sender,
             unreadable: AtomicU64::new(0),
+            advertised_media: Mutex::default(),
         });
         let dispatcher = tokio::spawn(inbound::dispatch(Arc::clone(&shared), inbox));
         Ok(Self {
@@ -242,6 +244,11 @@ impl CallAgent {
     /// Sets how REFERs that come from now on are met.
     pub fn on_refer(&self, behaviour: ReferBehaviour) {
         *lock(&self.shared.refer) = behaviour;
+    }
+
+    /// Names this address in the SDP of calls that begin from now on, in place of that of the media sockets.
+    pub fn advertise_media(&self, ip: IpAddr) {
+        *lock(&self.shared.advertised_media) = Some(ip);
     }
 
     /// The next incoming call that was answered and acknowledged; `None` if none comes in time.

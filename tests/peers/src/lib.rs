@@ -17,7 +17,7 @@ pub mod relay;
 mod rtp;
 mod sdp;
 
-pub use media::{MediaReport, MediaScript};
+pub use media::{FIRST_MEDIA_PORT, MediaReport, MediaScript};
 pub use message::SipText;
 pub use rtp::{RtpView, rtp_packet};
 pub use sdp::{Codec, Direction, SdpView};

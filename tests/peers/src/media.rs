@@ -353,7 +353,7 @@ async fn receive_rtcp(state: Arc<MediaState>) {
 /// Binds RTP to a free even port and RTCP to the next.
 pub(crate) async fn bind_pair(ip: IpAddr) -> io::Result<(UdpSocket, UdpSocket)> {
     for _ in 0..PORT_TRIES {
-        let port = FIRST_PORT + 2 * (NEXT_PAIR.fetch_add(1, Ordering::Relaxed) % PORT_PAIRS);
+        let port = FIRST_MEDIA_PORT + 2 * (NEXT_PAIR.fetch_add(1, Ordering::Relaxed) % PORT_PAIRS);
         let Ok(rtp) = UdpSocket::bind((ip, port)).await else {
             continue;
         };
@@ -378,7 +378,7 @@ const DRAIN: Duration = Duration::from_millis(500);
 const MAX_LATENCY_US: u64 = 10_000_000;
 
 /// First media port of call agents, above the range the edges take by default and below the ephemeral ports.
-const FIRST_PORT: u16 = 26_000;
+pub const FIRST_MEDIA_PORT: u16 = 26_000;
 
 /// Pairs of ports that call agents use.
 const PORT_PAIRS: u16 = 3_000;

@@ -2,6 +2,7 @@
 //!
 //! Dropping it sends no BYE. RFC 3261 §14 and §15, RFC 3515.
 
+use std::net::{IpAddr, SocketAddr};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
@@ -93,11 +94,13 @@ pub(super) struct Session {
     version: u32,
     pub(super) codecs: Vec<Codec>,
     pub(super) direction: Direction,
+    advertised: Option<IpAddr>,
 }
 
 impl Session {
-    pub(super) fn new(codecs: &[Codec]) -> Self {
+    pub(super) fn new(codecs: &[Codec], shared: &Shared) -> Self {
         Self {
+            advertised: *lock(&shared.advertised_media),
             id: rand::random::<u64>() >> 2,
             version: 0,
             codecs: codecs.to_vec(),
@@ -108,8 +111,9 @@ impl Session {
     /// Our description, one version up (RFC 3264 §8).
     pub(super) fn describe(&mut self, media: &MediaStream) -> Body {
         self.version += 1;
+        let local = media.local();
         let text = SdpText {
-            rtp: media.local(),
+            rtp: SocketAddr::new(self.advertised.unwrap_or_else(|| local.ip()), local.port()),
             codecs: &self.codecs,
             direction: self.direction,
             session: self.id,

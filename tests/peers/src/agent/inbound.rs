@@ -155,7 +155,7 @@ impl Incoming {
             self.respond_until_ack(503, &Body::default()).await;
             return;
         };
-        let mut session = Session::new(&behaviour.codecs);
+        let mut session = Session::new(&behaviour.codecs, &self.shared);
         let body = match SdpView::parse(self.message.body()) {
             Some(offer) => session.answer(&offer, &media),
             None => Some(session.describe(&media)),
@@ -201,9 +201,7 @@ impl Incoming {
         let state = Arc::new(CallState::new(&self.shared, dialog, media, session));
         // In the map before the 200, so that a BYE close on its heels finds the call.
         lock(&self.shared.calls).insert(self.message.call_id(), Arc::clone(&state));
-        if !self.message.body().is_empty() {
-            state.media.start();
-        }
+        // Media begins with the ACK: a packet sent with the 200 may overtake it, and an edge passes none before the answer.
         let Some(ack) = self.respond_until_ack(200, body).await else {
             // §13.3.1.4: never acknowledged, so the dialog is ended.
             let _ = state.bye().await;

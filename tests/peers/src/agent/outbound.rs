@@ -27,7 +27,7 @@ pub(super) struct Answered {
 pub(super) async fn place(shared: &Arc<Shared>, number: &str, options: PlaceOptions) -> Result<Call, CallFailure> {
     let media = MediaStream::open(shared.config.media_ip, &shared.config.book, options.media).await;
     let media = media.map_err(|error| local_failure(Instant::now(), &error))?;
-    let mut session = Session::new(&options.codecs);
+    let mut session = Session::new(&options.codecs, shared);
     let mut dialog = new_dialog(shared, number, &options);
     let mut draft = dialog.next_request(Method::Invite, new_branch());
     draft.headers.push(("Allow".to_owned(), ALLOW.to_owned()));

@@ -8,7 +8,7 @@ use std::net::SocketAddr;
 use std::sync::{Arc, Mutex};
 
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::net::{TcpListener, TcpStream, UdpSocket};
+use tokio::net::{TcpListener, TcpSocket, TcpStream, UdpSocket};
 use tokio::sync::mpsc;
 use tokio::task::JoinSet;
 
@@ -101,10 +101,21 @@ impl Transport {
         if let Some(open) = known.filter(|sender| !sender.is_closed()) {
             return Ok(open);
         }
-        let stream = TcpStream::connect(to).await?;
+        let stream = self.dial(to).await?;
         let sender = serve(stream, &self.wires)?;
         lock(&self.wires.connections).insert(to, sender.clone());
         Ok(sender)
+    }
+
+    /// Connects from the agent's own address: an edge admits its call agent by it.
+    async fn dial(&self, to: SocketAddr) -> io::Result<TcpStream> {
+        let socket = if to.is_ipv4() {
+            TcpSocket::new_v4()?
+        } else {
+            TcpSocket::new_v6()?
+        };
+        socket.bind(SocketAddr::new(self.local.ip(), 0))?;
+        socket.connect(to).await
     }
 }
 
