@@ -1,1 +1,21 @@
-//! The test bed: trapezoid, virtual clock, seeded network, vector runner
+//! The test bed: a trapezoid in virtual time, a seeded network, packet and message makers.
+//!
+//! Rule of this crate: no sockets and no waiting. A scenario drives the real call table and reads like a ladder diagram;
+//! the scenarios themselves are in `tollgate-scenarios`.
+#![forbid(unsafe_code)]
+
+pub mod clock;
+pub mod message;
+pub mod netem;
+pub mod packet;
+pub mod party;
+pub mod sdp;
+pub mod srtp_end;
+pub mod trapezoid;
+
+pub use message::Message;
+pub use netem::{Impairment, Netem};
+pub use party::Party;
+pub use sdp::{Heard, Sdp, heard};
+pub use srtp_end::{SrtpEnd, key};
+pub use trapezoid::{Forwarded, Sent, Setup, Talk, Trapezoid};
