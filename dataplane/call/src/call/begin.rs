@@ -150,6 +150,7 @@ impl Call {
                 answered: None,
                 setup_deadline: setup,
                 invite_deadline,
+                forgotten_at: None,
             },
             bye_from: [false; 2],
             outcome: None,

@@ -1,5 +1,7 @@
 //! The end of a call, and its way back to the PSTN.
 
+use std::time::Duration;
+
 use tollgate_contract::{CallEnded, CallOutcome, CallPhase, FallbackEvent, Report, Side, Way};
 
 use super::compose::new_branch;
@@ -7,6 +9,9 @@ use super::{Call, Cx};
 use crate::fallback::Step;
 use crate::output::Output;
 use crate::txn::Purpose;
+
+/// edge.md 3: 40 s after a call's end nothing of it is left. 64 × T1 for an answer, T4 for its repetitions, and a rest.
+const LINGER: Duration = Duration::from_secs(38);
 
 impl Call {
     /// Ends the call: media stops, ports go back, the record goes up. Transactions are still finished. Only the first
@@ -21,6 +26,7 @@ impl Call {
         self.phase = CallPhase::Ending;
         self.times.setup_deadline = None;
         self.times.invite_deadline = None;
+        self.times.forgotten_at = Some(cx.now().instant + LINGER);
         let media = self.negotiation.end(&mut cx.res);
         cx.counters.call_ended(self.way, outcome);
         let now = cx.now();

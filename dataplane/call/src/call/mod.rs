@@ -69,6 +69,8 @@ struct Times {
     answered: Option<Instant>,
     setup_deadline: Option<Instant>,
     invite_deadline: Option<Instant>,
+    /// When an ended call is forgotten whatever its transactions still wait for.
+    forgotten_at: Option<Instant>,
 }
 
 /// A 2xx to INVITE as it was forwarded, for its retransmissions.

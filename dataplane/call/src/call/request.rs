@@ -2,6 +2,7 @@
 
 use tollgate_contract::counters::Violation;
 use tollgate_contract::{CallOutcome, CallPhase, Side};
+use tollgate_sip::transaction::{ClientState, ServerState};
 use tollgate_sip::{Header, Method, SipMessage, trim};
 
 use super::compose::{Passage, new_branch};
@@ -162,7 +163,7 @@ impl Call {
             .iter_mut()
             .find(|server| server.is_for(source.side, &key, &Method::Invite));
         let Some(invite) = invite else { return false };
-        invite.cancelled = true;
+        invite.cancelled |= invite.machine.state() == ServerState::Proceeding;
         let of = invite.id;
         let id = self.transaction_id();
         if let Some(server) = Server::new(id, source.clone(), cancel).filter(|_| !self.is_at_transaction_limit()) {
@@ -177,7 +178,9 @@ impl Call {
     pub(super) fn cancel_clients_of(&mut self, cx: &mut Cx<'_>, server: u64) {
         let mut due = Vec::new();
         for client in &mut self.clients {
-            if client.purpose != (Purpose::Relay { server }) || client.cancel != CancelState::No {
+            // §9.1: a CANCEL has no effect once there is a final response.
+            let is_open = matches!(client.machine.state(), ClientState::Calling | ClientState::Proceeding);
+            if client.purpose != (Purpose::Relay { server }) || client.cancel != CancelState::No || !is_open {
                 continue;
             }
             client.cancel = CancelState::Wanted;
@@ -351,10 +354,11 @@ impl Call {
         Ok(())
     }
 
-    /// Whether the connection belongs to the peer of this call; inside there is one agent.
+    /// Whether a message comes from who may speak in this call: the peer's connection outside, the agent's addresses
+    /// inside.
     pub(super) fn is_of_peer(&self, source: &Source) -> bool {
         match source.side {
-            Side::Inside => true,
+            Side::Inside => self.settings.agent.allowed_sources.contains(&source.remote.ip()),
             Side::Outside => source
                 .peer
                 .as_ref()
@@ -365,9 +369,7 @@ impl Call {
     /// Whether another INVITE waits for its final response, in either direction (RFC 3261 §14).
     fn is_invite_pending(&self, but: u64) -> bool {
         self.servers.iter().any(|server| {
-            server.id != but
-                && server.method == Method::Invite
-                && server.machine.state() == tollgate_sip::transaction::ServerState::Proceeding
+            server.id != but && server.method == Method::Invite && server.machine.state() == ServerState::Proceeding
         })
     }
 

@@ -18,6 +18,7 @@ impl Call {
         let own = [
             self.times.setup_deadline,
             self.times.invite_deadline,
+            self.times.forgotten_at,
             self.fallback_timeout(),
         ];
         own.into_iter()
@@ -45,6 +46,10 @@ impl Call {
         }
         self.run_servers(cx);
         self.run_clients(cx);
+        if self.times.forgotten_at.is_some_and(|at| at <= now) {
+            self.servers.clear();
+            self.clients.clear();
+        }
     }
 
     /// Verdicts of one monitoring interval about what a side sends: the worst over its streams.
