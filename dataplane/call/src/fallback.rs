@@ -129,6 +129,14 @@ impl Fallback {
         Some(Step::HoldDown)
     }
 
+    /// Signalling changed who sends (calls.md 6): what was measured no longer counts.
+    pub(crate) fn on_media_changed(&mut self) -> Option<Step> {
+        self.is_holding_down().then(|| {
+            self.state = State::Watching;
+            Step::Cancelled
+        })
+    }
+
     /// The REFER's final response.
     pub(crate) fn on_refer_answered(&mut self, accepted: bool) {
         if self.state == State::Asked && !accepted {

@@ -1,10 +1,12 @@
-//! The test bed: a trapezoid in virtual time, a seeded network, packet and message makers.
+//! The test bed: a trapezoid in virtual time, a seeded network, packet and message makers, fuzz bodies.
 //!
 //! Rule of this crate: no sockets and no waiting. A scenario drives the real call table and reads like a ladder diagram;
 //! the scenarios themselves are in `tollgate-scenarios`.
-#![forbid(unsafe_code)]
+#![deny(unsafe_code)]
 
+pub mod alloc;
 pub mod clock;
+pub mod fuzz;
 pub mod message;
 pub mod netem;
 pub mod packet;

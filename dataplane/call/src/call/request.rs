@@ -103,6 +103,7 @@ impl Call {
         {
             cx.counters.violation(Violation::SdpInAck);
         }
+        self.after_negotiation(cx);
         let is_bad = answer.is_err();
         let body = answer.ok().flatten().or_else(|| ack.has_sdp().then(Vec::new));
         let branch = new_branch(cx.res.rng);
@@ -147,6 +148,9 @@ impl Call {
 
     /// RFC 3261 §9: 200 at once; the other leg is cancelled once it has said something.
     fn handle_cancel(&mut self, cx: &mut Cx<'_>, source: &Source, cancel: SipMessage) -> bool {
+        if !self.is_of_peer(source) {
+            return false;
+        }
         let Some(key) = RequestKey::of(&cancel) else {
             return false;
         };
@@ -212,7 +216,10 @@ impl Call {
             return false;
         };
         if !self.is_of_peer(source) {
-            cx.counters.violation(Violation::ForeignPeer);
+            cx.counters.violation(match source.side {
+                Side::Inside => Violation::SourceNotAllowed,
+                Side::Outside => Violation::ForeignPeer,
+            });
             return false;
         }
         let id = self.transaction_id();
@@ -320,14 +327,12 @@ impl Call {
         if hides_sdp(&request) {
             return Err(SdpRefusal::NothingLeft);
         }
-        let body = match request.has_sdp() {
-            true => self
-                .negotiation
-                .handle(&mut cx.res, from, Carrier::Request(id), request.body())?,
-            false => None,
+        let body = match (request.has_sdp(), self.carrier_of(id, from)) {
+            (true, Some(carrier)) => self.negotiation.handle(&mut cx.res, from, carrier, request.body())?,
+            (true, None) => return Err(SdpRefusal::NothingLeft),
+            (false, _) => None,
         };
-        let kept = self.negotiation.take_keys_kept_on_move();
-        (0..kept).for_each(|_| cx.counters.violation(Violation::KeyKeptOnMove));
+        self.after_negotiation(cx);
         let to = from.other();
         let cseq = self.leg_mut(to).book.forward(received);
         if is_invite {
@@ -354,8 +359,29 @@ impl Call {
         Ok(())
     }
 
-    /// Whether a message comes from who may speak in this call: the peer's connection outside, the agent's addresses
-    /// inside.
+    /// What a description in a request is: an offer in INVITE, UPDATE and PRACK, or in PRACK the answer to an offer in a
+    /// reliable provisional response (RFC 3262 §5); in any other it has no place.
+    fn carrier_of(&self, id: u64, from: Side) -> Option<Carrier<'static>> {
+        let method = &self.servers.get(self.server(id)?)?.method;
+        match method {
+            Method::Prack if self.negotiation.offered_by() == Some(from.other()) => Some(Carrier::Ack),
+            Method::Invite | Method::Update | Method::Prack => Some(Carrier::Request(id)),
+            Method::Ack
+            | Method::Cancel
+            | Method::Bye
+            | Method::Options
+            | Method::Info
+            | Method::Refer
+            | Method::Notify
+            | Method::Subscribe
+            | Method::Message
+            | Method::Register
+            | Method::Other(_) => None,
+        }
+    }
+
+    /// Whether a request comes from a party of this call: inside from an address that may send any, outside on a
+    /// connection of the call's peer domain.
     pub(super) fn is_of_peer(&self, source: &Source) -> bool {
         match source.side {
             Side::Inside => self.settings.agent.allowed_sources.contains(&source.remote.ip()),
@@ -363,6 +389,18 @@ impl Call {
                 .peer
                 .as_ref()
                 .is_some_and(|peer| peer.domains.contains(&self.settings.peer_domain)),
+        }
+    }
+
+    /// What a description brought besides media: a key kept over a move is counted, a hold resets the hold-down.
+    pub(super) fn after_negotiation(&mut self, cx: &mut Cx<'_>) {
+        for _ in 0..self.negotiation.take_keys_kept_on_move() {
+            cx.counters.violation(Violation::KeyKeptOnMove);
+        }
+        if self.negotiation.take_direction_changed()
+            && let Some(step) = self.fallback.on_media_changed()
+        {
+            self.on_fallback_step(cx, step);
         }
     }
 

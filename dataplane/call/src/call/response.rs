@@ -1,6 +1,5 @@
 //! Responses to what a call sent, on their way back to who asked (calls.md 1, 4, 5).
 
-use tollgate_contract::counters::Violation;
 use tollgate_contract::{CallOutcome, CallPhase, Side, Way};
 use tollgate_sip::transaction::ClientVerdict;
 use tollgate_sip::{Method, SipMessage};
@@ -20,7 +19,7 @@ impl Call {
     pub(crate) fn handle_response(&mut self, cx: &mut Cx<'_>, source: &Source, message: &SipMessage) -> bool {
         let Some(at) = self
             .client_for(source.side, message)
-            .filter(|_| self.is_of_peer(source))
+            .filter(|_| source.side == Side::Inside || self.is_of_peer(source))
         else {
             return false;
         };
@@ -183,9 +182,11 @@ impl Call {
             return;
         };
         self.negotiation.roll_back(&mut cx.res, server);
+        // A description in a refusal negotiates nothing and would show where its writer is.
+        let body = (message.has_sdp() || hides_sdp(message)).then(Vec::new);
         if !self.is_initial(at) {
             let mapped = (300..400).contains(&status).then_some(480);
-            let bytes = self.rewrite_response(&self.servers[at], message, mapped, None);
+            let bytes = self.rewrite_response(&self.servers[at], message, mapped, body);
             self.send_response(cx, at, mapped.unwrap_or(status), bytes);
             return;
         }
@@ -205,7 +206,7 @@ impl Call {
         }
         // A redirection by our agent would show the inside and is not followed outside.
         let mapped = (300..400).contains(&status).then_some(480);
-        let bytes = self.rewrite_response(&self.servers[at], message, mapped, None);
+        let bytes = self.rewrite_response(&self.servers[at], message, mapped, body);
         self.final_status = mapped.unwrap_or(status);
         self.send_response(cx, at, self.final_status, bytes);
         let outcome = if cancelled {
@@ -359,7 +360,11 @@ impl Call {
             return Err(SdpRefusal::NothingLeft);
         }
         let status = message.status().unwrap_or_default();
-        if !message.has_sdp() || status >= 300 {
+        let is_invite = self
+            .server(server)
+            .is_some_and(|at| self.servers[at].method == Method::Invite);
+        let is_awaited = is_invite || self.negotiation.is_offer_of(server);
+        if !message.has_sdp() || status >= 300 || !is_awaited || self.outcome.is_some() {
             return Ok(message.has_sdp().then(Vec::new));
         }
         let tag = message
@@ -369,8 +374,7 @@ impl Call {
         let body = self
             .negotiation
             .handle(&mut cx.res, from, Carrier::Response(server, &tag), message.body());
-        let kept = self.negotiation.take_keys_kept_on_move();
-        (0..kept).for_each(|_| cx.counters.violation(Violation::KeyKeptOnMove));
+        self.after_negotiation(cx);
         body
     }
 

@@ -110,8 +110,17 @@ enum Exchange {
         by: Side,
         owner: u64,
         proposal: Vec<Stream>,
-        answers: Vec<(Vec<u8>, Vec<u8>)>,
+        answers: Vec<ForkAnswer>,
+        selected: usize,
     },
+}
+
+/// The answer of one early dialog: how it was passed on, and the media it would put in force.
+#[derive(Debug)]
+struct ForkAnswer {
+    tag: Vec<u8>,
+    sdp: Vec<u8>,
+    streams: Vec<Stream>,
 }
 
 /// The media of one call.
@@ -125,6 +134,7 @@ pub(crate) struct Negotiation {
     answered: bool,
     finished: Vec<MediaView>,
     key_kept_on_move: u32,
+    direction_changed: bool,
 }
 
 impl Negotiation {
@@ -141,6 +151,7 @@ impl Negotiation {
             answered: false,
             finished: Vec::new(),
             key_kept_on_move: 0,
+            direction_changed: false,
         }
     }
 
@@ -162,22 +173,18 @@ impl Negotiation {
             (Carrier::Request(owner), Exchange::Idle | Exchange::Answered { .. }) => {
                 self.offer(res, from, owner, body).map(Some)
             }
-            (Carrier::Response(_, tag), _) if is_answer => self.answer(res, from, tag, body).map(Some),
+            (Carrier::Response(owner, tag), Exchange::Offered { owner: of, .. }) if is_answer && *of == owner => {
+                self.answer(res, from, tag, body).map(Some)
+            }
             (
                 Carrier::Response(owner, tag),
                 Exchange::Answered {
                     by, answers, owner: of, ..
                 },
-            ) if *by != from && *of == owner => {
-                let known = answers
-                    .iter()
-                    .find(|(known, _)| known == tag)
-                    .map(|(_, sdp)| sdp.clone());
-                match known {
-                    Some(sdp) => Ok(Some(sdp)),
-                    None => self.answer(res, from, tag, body).map(Some),
-                }
-            }
+            ) if *by != from && *of == owner => match answers.iter().position(|answer| answer.tag == tag) {
+                Some(at) => Ok(Some(self.select(res, at))),
+                None => self.answer(res, from, tag, body).map(Some),
+            },
             (Carrier::Response(owner, _), Exchange::Idle | Exchange::Answered { .. }) => {
                 self.offer(res, from, owner, body).map(Some)
             }
@@ -191,6 +198,15 @@ impl Negotiation {
     #[must_use]
     pub(crate) fn is_offer_open(&self) -> bool {
         matches!(self.exchange, Exchange::Offered { .. })
+    }
+
+    /// Whether the open or just answered offer came with the request of this server transaction.
+    #[must_use]
+    pub(crate) fn is_offer_of(&self, server: u64) -> bool {
+        match &self.exchange {
+            Exchange::Offered { owner, .. } | Exchange::Answered { owner, .. } => *owner == server,
+            Exchange::Idle => false,
+        }
     }
 
     /// Whether this side made the open offer.
@@ -261,17 +277,26 @@ impl Negotiation {
         std::mem::take(&mut self.key_kept_on_move)
     }
 
+    /// Whether somebody was put on hold or taken off it since the last call of this function.
+    pub(crate) fn take_direction_changed(&mut self) -> bool {
+        std::mem::take(&mut self.direction_changed)
+    }
+
     fn offer(&mut self, res: &mut Resources<'_>, by: Side, owner: u64, body: &[u8]) -> Result<Vec<u8>, SdpRefusal> {
         let session = Session::parse(body).map_err(SdpRefusal::Invalid)?;
         if session.media.len() < self.streams.len() {
             return Err(SdpRefusal::Answer("fewer m= lines than before"));
         }
         let mut proposal = self.streams.clone();
+        let mut moved = 0;
         for (index, media) in session.media.iter().enumerate() {
             if index == proposal.len() {
                 proposal.push(Stream::new(media.kind));
             }
             proposal[index].take_offer(by, media, &self.policy)?;
+            if let Some(before) = self.streams.get(index) {
+                moved += u32::from(proposal[index].keeps_key_on_move(before, by, media));
+            }
         }
         let wanted = session.media.iter().any(|media| media.port != 0);
         if wanted && proposal.iter().all(|stream| stream.disabled) {
@@ -281,6 +306,7 @@ impl Negotiation {
             self.release_what_is_not_in_force(res, &proposal);
             return Err(refusal);
         }
+        self.key_kept_on_move += moved;
         let out = write::describe(
             &session,
             &proposal,
@@ -313,37 +339,66 @@ impl Negotiation {
         let to = from.other();
         let out = write::describe(&session, &streams, to, Role::Answer, self.fallback_address(to));
         let out = self.origins[to.index()].stamp(&out);
-        self.remember_answer(tag, &out);
+        self.remember_answer(ForkAnswer {
+            tag: tag.to_vec(),
+            sdp: out.clone(),
+            streams: streams.clone(),
+        });
         self.commit(res, streams);
         Ok(out)
     }
 
-    fn remember_answer(&mut self, tag: &[u8], out: &[u8]) {
+    fn remember_answer(&mut self, answer: ForkAnswer) {
         self.exchange = match std::mem::take(&mut self.exchange) {
             Exchange::Offered { by, owner, proposal } => Exchange::Answered {
                 by,
                 owner,
                 proposal,
-                answers: vec![(tag.to_vec(), out.to_vec())],
+                answers: vec![answer],
+                selected: 0,
             },
             Exchange::Answered {
                 by,
                 owner,
                 proposal,
                 mut answers,
+                ..
             } => {
-                if answers.len() < MAX_ANSWERS {
-                    answers.push((tag.to_vec(), out.to_vec()));
+                if answers.len() >= MAX_ANSWERS {
+                    answers.remove(0);
                 }
+                answers.push(answer);
+                let selected = answers.len() - 1;
                 Exchange::Answered {
                     by,
                     owner,
                     proposal,
                     answers,
+                    selected,
                 }
             }
             Exchange::Idle => Exchange::Idle,
         };
+    }
+
+    /// An early dialog that answered before says so again: the same description goes on, and media goes to that fork
+    /// even if another spoke in between (calls.md 5).
+    fn select(&mut self, res: &mut Resources<'_>, at: usize) -> Vec<u8> {
+        let Exchange::Answered { answers, selected, .. } = &mut self.exchange else {
+            return Vec::new();
+        };
+        let Some(answer) = answers.get(at) else {
+            return Vec::new();
+        };
+        let (sdp, mut streams) = (answer.sdp.clone(), answer.streams.clone());
+        if *selected != at {
+            *selected = at;
+            for (stream, now) in streams.iter_mut().zip(&self.streams) {
+                (stream.pairs, stream.flow) = (now.pairs, now.flow);
+            }
+            self.commit(res, streams);
+        }
+        sdp
     }
 
     /// Gives every stream in use its ports, its flow and our keys.
@@ -372,13 +427,25 @@ impl Negotiation {
             if stream.disabled {
                 let ended = stream.take_resources();
                 self.retire(res, index, &ended);
+                self.withdraw(index);
             }
         }
         for (index, old) in before.iter().enumerate().skip(streams.len()) {
             self.retire(res, index, old);
         }
+        let flows_on = |(old, new): (&Stream, &Stream)| old.flows_like(new);
+        self.direction_changed |= !before.iter().zip(&streams).all(flows_on);
         self.streams = streams;
         self.apply(res);
+    }
+
+    /// What one fork's answer ended is not there for the answer of another.
+    fn withdraw(&mut self, index: usize) {
+        if let Exchange::Answered { proposal, .. } = &mut self.exchange
+            && let Some(stream) = proposal.get_mut(index)
+        {
+            (stream.pairs, stream.flow) = ([None; 2], None);
+        }
     }
 
     fn apply(&self, res: &mut Resources<'_>) {

@@ -113,6 +113,12 @@ impl Stream {
         }
     }
 
+    /// Whether media flows in the same directions as in another state of this stream (calls.md 6).
+    pub(super) fn flows_like(&self, other: &Self) -> bool {
+        let directions = |party: &PartyMedia| (party.sends, party.receives, party.rtp.is_some());
+        self.party.iter().map(directions).eq(other.party.iter().map(directions))
+    }
+
     /// Makes our keys: one for the active suite, or one for each we may offer.
     pub(super) fn make_keys(&mut self, policy: &MediaPolicy, rng: &mut StdRng) {
         let wanted: Vec<(u32, SrtpSuite)> = match self.active {

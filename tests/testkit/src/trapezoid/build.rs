@@ -116,6 +116,7 @@ impl Setup {
             log: Vec::new(),
             reports: Vec::new(),
             is_ticking: false,
+            seeks_faults: true,
             seeks_leaks: true,
             now: beginning(),
             next_tick: start(),
