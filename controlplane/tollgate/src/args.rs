@@ -47,6 +47,21 @@ pub(crate) enum Verb {
     /// Make, explain and verify tickets by hand.
     #[command(subcommand)]
     Ticket(TicketVerb),
+    /// Two enterprises on loopback: TLS, tickets, SRTP, a spoiled path, a fallback. Needs nothing installed.
+    ///
+    /// Example: tollgate demo --json
+    #[cfg(feature = "demo")]
+    Demo {
+        /// One JSON object as the last line.
+        #[arg(long)]
+        json: bool,
+        /// Keep the temporary directory with policies, certificates and logs.
+        #[arg(long)]
+        keep: bool,
+        /// Only write two ready policies with certificates, keys and tickets to a directory.
+        #[arg(long, value_name = "DIR")]
+        write: Option<PathBuf>,
+    },
 }
 
 /// Where a running edge is asked.

@@ -19,3 +19,12 @@ pub(crate) fn fail(code: u8, why: impl Display) -> ExitCode {
     eprintln!("tollgate: {why}");
     ExitCode::from(code)
 }
+
+/// Success, or the error in words.
+#[cfg(feature = "demo")]
+pub(crate) fn of(result: Result<(), impl Display>) -> ExitCode {
+    match result {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(why) => fail(OS, why),
+    }
+}

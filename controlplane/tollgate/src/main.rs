@@ -1,4 +1,4 @@
-//! `tollgate`: one binary for the edge, its checks, its live state, and tickets by hand.
+//! `tollgate`: one binary for the edge, its checks, its live state, tickets, and a demonstration.
 //!
 //! The only place that knows both planes.
 #![forbid(unsafe_code)]
@@ -8,6 +8,8 @@ mod args;
 mod boot;
 mod check;
 mod core;
+#[cfg(feature = "demo")]
+mod demo;
 mod exit;
 mod logging;
 mod plane;
@@ -29,5 +31,10 @@ fn main() -> ExitCode {
         Verb::Show(options) => show::show(&options),
         Verb::Drain(at) => show::drain(&at),
         Verb::Ticket(verb) => ticket::run(&verb),
+        #[cfg(feature = "demo")]
+        Verb::Demo { json, keep, write } => match write {
+            Some(folder) => exit::of(demo::write(&folder)),
+            None => demo::run(&demo::DemoOptions { json, keep }),
+        },
     }
 }

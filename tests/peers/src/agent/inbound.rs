@@ -201,7 +201,8 @@ impl Incoming {
         let state = Arc::new(CallState::new(&self.shared, dialog, media, session));
         // In the map before the 200, so that a BYE close on its heels finds the call.
         lock(&self.shared.calls).insert(self.message.call_id(), Arc::clone(&state));
-        // Media begins with the ACK: a packet sent with the 200 may overtake it, and an edge passes none before the answer.
+        // Media begins with the ACK: a packet sent with the 200 may overtake it, and an edge passes none before the
+        // answer.
         let Some(ack) = self.respond_until_ack(200, body).await else {
             // §13.3.1.4: never acknowledged, so the dialog is ended.
             let _ = state.bye().await;
