@@ -20,5 +20,5 @@ pub use compile::{CompileError, compile};
 pub use exposition::{Exposition, Kind};
 pub use facts::Facts;
 pub use names::{Names, NamesError, resolve};
-pub use plane::{CertificateExpiry, Plane};
+pub use plane::{CertificateExpiry, CounterNames, Plane};
 pub use records::{RecordSink, open_sink};

@@ -9,39 +9,6 @@ use crate::exposition::{Exposition, Histogram, Kind};
 use crate::facts::{Facts, QualityHistograms};
 use crate::plane::Plane;
 
-/// Method labels, in the order the workers count them.
-const METHODS: [&str; 14] = [
-    "INVITE",
-    "ACK",
-    "BYE",
-    "CANCEL",
-    "OPTIONS",
-    "INFO",
-    "UPDATE",
-    "PRACK",
-    "REFER",
-    "NOTIFY",
-    "SUBSCRIBE",
-    "MESSAGE",
-    "REGISTER",
-    "other",
-];
-
-/// Names of unacceptable messages, in the order the workers count them.
-pub(crate) const PARSE_ERRORS: [&str; 11] = [
-    "not_sip",
-    "version",
-    "start_line",
-    "header_line",
-    "truncated",
-    "too_large",
-    "missing_header",
-    "repeated_header",
-    "malformed_header",
-    "content_length",
-    "cseq_method",
-];
-
 const SIDES: [Side; 2] = [Side::Inside, Side::Outside];
 const WAYS: [Way; 2] = [Way::Outbound, Way::Inbound];
 
@@ -140,7 +107,7 @@ fn signalling(out: &mut Exposition, plane: &dyn Plane) {
         "Requests received, by the way they travel.",
     );
     for side in SIDES {
-        for (at, method) in METHODS.iter().enumerate() {
+        for (at, method) in plane.names().methods.iter().enumerate() {
             let count = summed(plane, |worker| worker.sip_requests[side.index()].at(at).get());
             sparse(
                 out,
@@ -172,7 +139,7 @@ fn signalling(out: &mut Exposition, plane: &dyn Plane) {
         plane,
         "sip_parse_errors_total",
         "Messages that are not acceptable SIP.",
-        ("reason", &PARSE_ERRORS),
+        ("reason", plane.names().parse_errors),
         |worker| &worker.sip_parse_errors,
     );
     named(
@@ -298,7 +265,7 @@ fn media(out: &mut Exposition, plane: &dyn Plane) {
         plane,
         "rtp_dropped_total",
         "Packets dropped, by reason.",
-        ("reason", plane.drop_reasons()),
+        ("reason", plane.names().drop_reasons),
         |worker| &worker.packets_dropped,
     );
     let suites: [&str; 6] = SrtpSuite::ALL.map(SrtpSuite::name);

@@ -16,6 +16,17 @@ pub struct CertificateExpiry {
     pub not_after_unix_s: u64,
 }
 
+/// Names of counters that the data plane alone knows, in the order it counts them.
+#[derive(Clone, Copy, Debug)]
+pub struct CounterNames {
+    /// Methods of requests.
+    pub methods: &'static [&'static str],
+    /// Reasons for which a message is not acceptable SIP.
+    pub parse_errors: &'static [&'static str],
+    /// Reasons for which a packet is dropped.
+    pub drop_reasons: &'static [&'static str],
+}
+
 /// A data plane as the control plane sees it; implemented where both are known. No method waits for a worker longer
 /// than about a second.
 pub trait Plane: Send + Sync + 'static {
@@ -25,8 +36,8 @@ pub trait Plane: Send + Sync + 'static {
     /// One set of counters for each worker.
     fn counters(&self) -> &[Arc<WorkerCounters>];
 
-    /// Names of dropped packets' reasons, in the order the workers count them.
-    fn drop_reasons(&self) -> &'static [&'static str];
+    /// What the workers' counters are called.
+    fn names(&self) -> CounterNames;
 
     /// Adds what the sockets and threads count.
     fn expose(&self, out: &mut Exposition);

@@ -77,8 +77,10 @@ pub(crate) fn drops(plane: &dyn Plane) -> Value {
             .filter(|(_, count)| *count > 0)
             .collect::<BTreeMap<String, u64>>()
     };
-    let packets = named(plane.drop_reasons(), &|worker, at| worker.packets_dropped.at(at).get());
-    let messages = named(&crate::metrics::PARSE_ERRORS, &|worker, at| {
+    let packets = named(plane.names().drop_reasons, &|worker, at| {
+        worker.packets_dropped.at(at).get()
+    });
+    let messages = named(plane.names().parse_errors, &|worker, at| {
         worker.sip_parse_errors.at(at).get()
     });
     let violations = named(&tollgate_contract::counters::Violation::NAMES, &|worker, at| {

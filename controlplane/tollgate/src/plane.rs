@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use tollgate_contract::counters::{Counter, WorkerCounters};
 use tollgate_contract::{CallView, Side, Transport};
-use tollgate_control::{CertificateExpiry, Exposition, Kind, Plane};
+use tollgate_control::{CertificateExpiry, CounterNames, Exposition, Kind, Plane};
 use tollgate_runtime::{DIAL_FAILURES, Handle, HandshakeFailure, transport_index};
 
 /// Names of drop reasons, in the order of their counters.
@@ -38,8 +38,12 @@ impl Plane for EdgePlane {
         &self.counters
     }
 
-    fn drop_reasons(&self) -> &'static [&'static str] {
-        &DROP_REASONS
+    fn names(&self) -> CounterNames {
+        CounterNames {
+            methods: &tollgate_sip::Method::LABELS,
+            parse_errors: &tollgate_sip::InvalidMessage::NAMES,
+            drop_reasons: &DROP_REASONS,
+        }
     }
 
     fn expose(&self, out: &mut Exposition) {

@@ -4,6 +4,7 @@ use std::borrow::Cow;
 
 use crate::headers::Header;
 use crate::message::SipMessage;
+use crate::scan::push_field;
 
 #[derive(Clone, Debug)]
 enum Change {
@@ -111,17 +112,17 @@ impl<'m> Rewrite<'m> {
         out.extend_from_slice(&self.start_line);
         out.extend_from_slice(b"\r\n");
         for (name, value) in self.front.iter().rev() {
-            write_field(&mut out, name.as_bytes(), value);
+            push_field(&mut out, name.as_bytes(), value);
         }
         for (change, field) in self.changes.iter().zip(self.message.fields()) {
             match change {
                 Change::Keep => out.extend_from_slice(field.line),
                 Change::Drop => {}
-                Change::Value(value) => write_field(&mut out, field.name, value),
+                Change::Value(value) => push_field(&mut out, field.name, value),
             }
         }
         for (name, value) in &self.back {
-            write_field(&mut out, name.as_bytes(), value);
+            push_field(&mut out, name.as_bytes(), value);
         }
         out.extend_from_slice(b"\r\n");
         out.extend_from_slice(body);
@@ -137,13 +138,6 @@ impl<'m> Rewrite<'m> {
             }
         }
     }
-}
-
-fn write_field(out: &mut Vec<u8>, name: &[u8], value: &[u8]) {
-    out.extend_from_slice(name);
-    out.extend_from_slice(b": ");
-    out.extend_from_slice(value);
-    out.extend_from_slice(b"\r\n");
 }
 
 #[cfg(test)]

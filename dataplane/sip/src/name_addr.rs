@@ -1,6 +1,6 @@
 //! From, To, Contact, Route: a URI with a display name and parameters (RFC 3261 §20.10).
 
-use crate::scan::{find_outside, param, params, trim};
+use crate::scan::{find_outside, param, push_params, trim};
 use crate::uri::SipUri;
 
 /// A `name-addr` or `addr-spec` with header parameters, borrowed from its text.
@@ -73,14 +73,7 @@ impl<'t> NameAddr<'t> {
             None => out.extend_from_slice(self.uri),
         }
         out.push(b'>');
-        for (name, value) in params(self.params).filter(|(name, _)| !name.eq_ignore_ascii_case(b"tag")) {
-            out.push(b';');
-            out.extend_from_slice(name);
-            if !value.is_empty() {
-                out.push(b'=');
-                out.extend_from_slice(value);
-            }
-        }
+        push_params(&mut out, self.params, &["tag"]);
         out
     }
 }

@@ -4,6 +4,7 @@ use std::net::SocketAddr;
 
 use crate::headers::Header;
 use crate::message::SipMessage;
+use crate::scan::push_field;
 use crate::via::Via;
 
 /// The standard reason phrase of a status this edge sends.
@@ -53,7 +54,7 @@ pub fn respond(
     let mut out = Vec::with_capacity(512);
     out.extend_from_slice(format!("SIP/2.0 {status} {}\r\n", reason_phrase(status)).as_bytes());
     for via in vias_with_source(request, from) {
-        write_field(&mut out, b"Via", &via);
+        push_field(&mut out, b"Via", &via);
     }
     for header in [Header::From, Header::To, Header::CallId, Header::CSeq] {
         let Some(value) = request.first(header) else { continue };
@@ -67,7 +68,7 @@ pub fn respond(
         out.extend_from_slice(b"\r\n");
     }
     for (name, value) in extra {
-        write_field(&mut out, name.as_bytes(), value.as_bytes());
+        push_field(&mut out, name.as_bytes(), value.as_bytes());
     }
     out.extend_from_slice(b"Content-Length: 0\r\n\r\n");
     out
@@ -83,13 +84,6 @@ pub fn vias_with_source(request: &SipMessage, from: SocketAddr) -> Vec<Vec<u8>> 
         *top = via.with_source(from);
     }
     vias
-}
-
-fn write_field(out: &mut Vec<u8>, name: &[u8], value: &[u8]) {
-    out.extend_from_slice(name);
-    out.extend_from_slice(b": ");
-    out.extend_from_slice(value);
-    out.extend_from_slice(b"\r\n");
 }
 
 #[cfg(test)]

@@ -94,6 +94,32 @@ pub(crate) fn params(text: &[u8]) -> impl Iterator<Item = (&[u8], &[u8])> {
     })
 }
 
+/// Writes the parameters of `;a=b;c` text again, but for those named in `without`.
+pub(crate) fn push_params(out: &mut Vec<u8>, text: &[u8], without: &[&str]) {
+    for (name, value) in params(text) {
+        if without
+            .iter()
+            .any(|dropped| name.eq_ignore_ascii_case(dropped.as_bytes()))
+        {
+            continue;
+        }
+        out.push(b';');
+        out.extend_from_slice(name);
+        if !value.is_empty() {
+            out.push(b'=');
+            out.extend_from_slice(value);
+        }
+    }
+}
+
+/// Writes one header field.
+pub(crate) fn push_field(out: &mut Vec<u8>, name: &[u8], value: &[u8]) {
+    out.extend_from_slice(name);
+    out.extend_from_slice(b": ");
+    out.extend_from_slice(value);
+    out.extend_from_slice(b"\r\n");
+}
+
 /// The value of one parameter of `;a=b;c` text; names compare without case.
 #[must_use]
 pub fn param<'t>(text: &'t [u8], name: &str) -> Option<&'t [u8]> {

@@ -1,6 +1,6 @@
 //! SIP URIs, as far as the edge looks into them (RFC 3261 §19.1).
 
-use crate::scan::{host_port, param};
+use crate::scan::{host_port, param, push_params};
 
 /// The parts of a `sip:` or `sips:` URI, borrowed from its text.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -72,20 +72,7 @@ impl<'t> SipUri<'t> {
             out.push(b'@');
         }
         out.extend_from_slice(host.as_bytes());
-        for (name, value) in crate::scan::params(self.params) {
-            if [&b"transport"[..], b"maddr", b"ttl", b"lr", b"received"]
-                .iter()
-                .any(|drop| name.eq_ignore_ascii_case(drop))
-            {
-                continue;
-            }
-            out.push(b';');
-            out.extend_from_slice(name);
-            if !value.is_empty() {
-                out.push(b'=');
-                out.extend_from_slice(value);
-            }
-        }
+        push_params(&mut out, self.params, &["transport", "maddr", "ttl", "lr", "received"]);
         out
     }
 }

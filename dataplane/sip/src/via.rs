@@ -2,7 +2,7 @@
 
 use std::net::IpAddr;
 
-use crate::scan::{host_port, is_lws, is_token, param, params, trim};
+use crate::scan::{host_port, is_lws, is_token, param, push_params, trim};
 
 /// One Via value, borrowed from its text.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -77,17 +77,7 @@ impl<'t> Via<'t> {
         if let Some(port) = self.port {
             out.extend_from_slice(format!(":{port}").as_bytes());
         }
-        for (name, value) in params(self.params) {
-            if name.eq_ignore_ascii_case(b"received") || name.eq_ignore_ascii_case(b"rport") {
-                continue;
-            }
-            out.push(b';');
-            out.extend_from_slice(name);
-            if !value.is_empty() {
-                out.push(b'=');
-                out.extend_from_slice(value);
-            }
-        }
+        push_params(&mut out, self.params, &["received", "rport"]);
         if self.has_rport() || !self.is_sent_by(from.ip()) {
             out.extend_from_slice(format!(";received={}", from.ip()).as_bytes());
         }
