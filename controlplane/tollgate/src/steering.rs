@@ -59,10 +59,46 @@ impl Steering for EdgeSteering {
         }
     }
 
-    fn overload_answer(&self, message: &[u8]) -> Option<Vec<u8>> {
+    fn overload_answer(&self, source: &Source, message: &[u8]) -> Option<Vec<u8>> {
         let message = SipMessage::index(message.to_vec()).ok()?;
         let begins = message.method() == Some(&tollgate_sip::Method::Invite) && message.to()?.tag().is_none();
-        let unknown = std::net::SocketAddr::from(([0, 0, 0, 0], 0));
-        begins.then(|| response::respond(&message, unknown, 503, Some("overload"), &[]))
+        begins.then(|| response::respond(&message, source.remote, 503, Some("overload"), &[]))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use tollgate_call::transport::ListenerId;
+    use tollgate_contract::{Side, Transport};
+
+    #[test]
+    fn an_overload_answer_goes_to_new_calls_alone_and_names_their_true_source() {
+        let steering = EdgeSteering {
+            call_ids: CallIdCodec::default(),
+        };
+        let source = Source {
+            side: Side::Inside,
+            transport: Transport::Udp,
+            listener: ListenerId(0),
+            remote: "192.0.2.9:5070".parse().unwrap(),
+            conn: None,
+            peer: None,
+        };
+        let request = |method: &str, to_tag: &str| {
+            format!(
+                "{method} sip:+1@e SIP/2.0\r\nVia: SIP/2.0/UDP 10.0.0.1;rport;branch=z9hG4bK1\r\nFrom: <sip:a@a>;tag=1\r\n\
+                 To: <sip:b@b>{to_tag}\r\nCall-ID: c\r\nCSeq: 1 {method}\r\nContent-Length: 0\r\n\r\n"
+            )
+        };
+        let answer = steering.overload_answer(&source, request("INVITE", "").as_bytes());
+        let answer = String::from_utf8(answer.expect("a new call is answered")).unwrap();
+        assert!(answer.starts_with("SIP/2.0 503 "), "{answer}");
+        assert!(answer.contains(";received=192.0.2.9;rport=5070"), "{answer}");
+        assert_eq!(
+            steering.overload_answer(&source, request("INVITE", ";tag=2").as_bytes()),
+            None
+        );
+        assert_eq!(steering.overload_answer(&source, request("BYE", "").as_bytes()), None);
     }
 }

@@ -87,3 +87,22 @@ impl Reader {
         snapshot
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_replaced_snapshot_is_kept_until_every_reader_has_left_it() {
+        let mut publisher = Publisher::new(Snapshot::without_policy());
+        let (mut fast, mut slow) = (publisher.reader(), publisher.reader());
+        assert_eq!((fast.load().generation, slow.load().generation), (0, 0));
+        assert_eq!(publisher.publish(Snapshot::without_policy()), 1);
+        assert_eq!(fast.load().generation, 1);
+        publisher.release_retired();
+        assert_eq!(publisher.retired(), 1, "the slow reader may hold it");
+        assert_eq!(slow.load().generation, 1);
+        publisher.release_retired();
+        assert_eq!(publisher.retired(), 0);
+    }
+}

@@ -109,5 +109,5 @@ pub trait Steering: Send + 'static {
     fn steer(&mut self, now: Now, snapshot: &Snapshot, source: &Source, message: &[u8], workers: usize) -> Verdict;
 
     /// The stateless answer to a message whose worker has no room, for a new INVITE a 503. `None`: silence.
-    fn overload_answer(&self, message: &[u8]) -> Option<Vec<u8>>;
+    fn overload_answer(&self, source: &Source, message: &[u8]) -> Option<Vec<u8>>;
 }

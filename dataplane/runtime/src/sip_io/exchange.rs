@@ -355,7 +355,7 @@ impl<S: Steering> Exchange<S> {
         };
         self.telemetry.sip.mailbox_full.inc();
         match refused {
-            TransportEvent::Received { bytes, .. } => self.steering.overload_answer(&bytes),
+            TransportEvent::Received { source, bytes } => self.steering.overload_answer(&source, &bytes),
             TransportEvent::SendFailed { .. } => None,
         }
     }

@@ -2,7 +2,7 @@
 //!
 //! A "message" here is a line; no SIP is needed to prove the shell.
 
-use std::collections::{BTreeSet, VecDeque};
+use std::collections::VecDeque;
 use std::net::SocketAddr;
 use std::ops::Range;
 use std::sync::mpsc::{Receiver, Sender, channel, sync_channel};
@@ -15,11 +15,7 @@ use tollgate_call::transport::{
     Dial, Listener, LocalAddresses, SendFailure, SendToken, Source, Target, Transmit, TransportEvent,
 };
 use tollgate_contract::publish::Publisher;
-use tollgate_contract::{
-    Admission, AgentTarget, CallRules, CallView, DeniedTickets, FallbackSettings, Keyring, Limits, MacCoverage,
-    MediaPolicy, Now, PeerPolicy, Report, RouteTable, Side, Snapshot, TicketFailureAction, TicketHeader, TicketRules,
-    Transport, WireAddr,
-};
+use tollgate_contract::{CallView, FallbackSettings, Now, Report, Side, Snapshot, Transport, WireAddr};
 use tollgate_runtime::tls::{ClientAuth, TlsPem, TlsSide};
 use tollgate_runtime::{
     BrokenStream, Core, CoreOutput, Dataplane, Forward, Framer, Handle, RuntimeConfig, RuntimeLimits, StartError,
@@ -172,7 +168,7 @@ impl Steering for ToFirst {
         }
     }
 
-    fn overload_answer(&self, message: &[u8]) -> Option<Vec<u8>> {
+    fn overload_answer(&self, _: &Source, message: &[u8]) -> Option<Vec<u8>> {
         message.starts_with(b"invite").then(|| b"503\n".to_vec())
     }
 }
@@ -355,34 +351,10 @@ impl Ca {
 
 fn snapshot() -> Snapshot {
     Snapshot {
-        generation: 1,
-        domain: "a.example".to_owned(),
-        local_domains: vec!["a.example".to_owned()],
-        agent: AgentTarget {
-            address: "127.0.0.1:5060".parse().expect("an address"),
-            transport: Transport::Tcp,
-            tls_name: None,
-            allowed_sources: Vec::new(),
-        },
-        routes: RouteTable::default(),
-        tickets: TicketRules {
-            keyring: Keyring::default(),
-            clock_skew: Duration::ZERO,
-            salt_max: 4,
-            mac_covers: MacCoverage::default(),
-            denied: DeniedTickets::default(),
-            enrolled: None::<BTreeSet<_>>,
-            header: TicketHeader::default(),
-            on_failure: TicketFailureAction::default(),
-        },
-        media: MediaPolicy::default(),
-        calls: CallRules::default(),
         fallback: FallbackSettings {
             monitoring_interval: Duration::from_millis(10),
             ..FallbackSettings::default()
         },
-        peers: PeerPolicy::default(),
-        limits: Limits::default(),
-        admission: Admission::Open,
+        ..Snapshot::without_policy()
     }
 }
