@@ -321,7 +321,7 @@ pub struct DeniedTickets {
 }
 
 /// Which numbers are reached at which peer.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug)]
 pub struct Route {
     /// The numbers.
     pub pattern: NumberPattern,
@@ -330,7 +330,7 @@ pub struct Route {
     /// The peer's addresses, tried in order; never empty.
     pub peers: Vec<HostPort>,
     /// The ticket to send.
-    pub ticket: Option<String>,
+    pub ticket: Option<SecretText>,
 }
 
 /// One number, numbers by their first digits, or all numbers.

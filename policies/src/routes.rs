@@ -7,6 +7,7 @@ use std::collections::HashSet;
 use crate::forms;
 use crate::policy::{NumberPattern, Peer, Route};
 use crate::raw::Section;
+use crate::secret::SecretText;
 
 pub(crate) fn routes(root: &Section<'_>) -> Option<Vec<Route>> {
     let mut seen = HashSet::new();
@@ -65,7 +66,7 @@ fn route(section: &Section<'_>) -> Option<Route> {
         pattern: pattern?,
         domain: domain?,
         peers,
-        ticket,
+        ticket: ticket.map(SecretText::new),
     })
 }
 

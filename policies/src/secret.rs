@@ -1,4 +1,4 @@
-//! The text of a ticket key as it was read from its file or variable.
+//! The text of a ticket key or a ticket as it was read from its file or variable.
 //!
 //! Does not know what the text means; wiped on drop, never shown.
 
@@ -15,7 +15,7 @@ impl SecretText {
         Self(Zeroizing::new(text))
     }
 
-    /// The text, for the parser of keys alone.
+    /// The text, for what parses or sends it alone.
     #[must_use]
     pub fn expose(&self) -> &str {
         &self.0

@@ -27,7 +27,10 @@ fn both_example_companies_load_from_their_files() {
         assert_eq!(policy.media.max_calls, 200);
         assert_eq!(policy.tickets.keys[0].text.expose().trim(), KEY);
         assert_eq!(
-            (&policy.routes[0].domain[..], policy.routes[0].ticket.as_deref()),
+            (
+                &policy.routes[0].domain[..],
+                policy.routes[0].ticket.as_ref().map(|ticket| ticket.expose())
+            ),
             (peer, Some("AAEA"))
         );
         assert_eq!(policy.peers[0].domain, peer);

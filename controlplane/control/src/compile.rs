@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use tollgate_contract::{
     Admission, AgentTarget, CallRules, DeniedTickets, E164, FallbackSettings, KeyState, Keyring, Limits, MacCoverage,
-    MediaPolicy, NumberPattern, PeerPolicy, QualityThresholds, Route, RouteTable, RtcpPolicy, Snapshot, SrtpSuite,
+    MediaPolicy, NumberPattern, PeerPolicy, Pii, QualityThresholds, Route, RouteTable, RtcpPolicy, Snapshot, SrtpSuite,
     TicketAlg, TicketFailureAction, TicketHeader, TicketKey, TicketRules, Transport,
 };
 use tollgate_policy as policy;
@@ -124,7 +124,10 @@ fn routes(policy: &policy::Policy, names: &Names, errors: &mut Vec<CompileError>
             .collect();
         // A peer whose name has no address yet has no route: its calls go to the PSTN at once.
         if !targets.is_empty() {
-            let (domain, ticket) = (route.domain.clone(), route.ticket.clone());
+            let (domain, ticket) = (
+                route.domain.clone(),
+                route.ticket.as_ref().map(|ticket| Pii(ticket.expose().to_owned())),
+            );
             table.insert(
                 pattern,
                 Arc::new(Route {

@@ -2,6 +2,7 @@
 //!
 //! Plain values; the sockets themselves are the runtime's.
 
+use std::fmt;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
@@ -104,7 +105,7 @@ pub struct SendToken {
 }
 
 /// Bytes to send.
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 pub struct Transmit {
     /// Where to.
     pub target: Target,
@@ -147,7 +148,7 @@ impl SendFailure {
 }
 
 /// From the SIP sockets to the worker that owns the call.
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 pub enum TransportEvent {
     /// One framed message.
     Received {
@@ -163,4 +164,27 @@ pub enum TransportEvent {
         /// Why.
         why: SendFailure,
     },
+}
+
+impl fmt::Debug for Transmit {
+    /// Where to and how much: the bytes hold tickets and keys.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(
+            f,
+            "Transmit({} bytes, {:?}, {:?})",
+            self.bytes.len(),
+            self.target,
+            self.token
+        )
+    }
+}
+
+impl fmt::Debug for TransportEvent {
+    /// Where from and how much: the bytes hold tickets and keys.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Received { source, bytes } => write!(f, "Received({} bytes, {source:?})", bytes.len()),
+            Self::SendFailed { token, why } => write!(f, "SendFailed({token:?}, {why:?})"),
+        }
+    }
 }

@@ -7,7 +7,7 @@ use std::str::FromStr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use crate::{E164, InvalidE164};
+use crate::{E164, InvalidE164, Pii};
 
 /// A number, or all numbers that begin with some digits.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -54,7 +54,7 @@ pub struct Route {
     /// Addresses of the peer edge, tried in order. Never empty.
     pub targets: Vec<SocketAddr>,
     /// The ticket to send, in its text form; opaque to the calling side.
-    pub ticket: Option<String>,
+    pub ticket: Option<Pii<String>>,
     /// When the route ends, since 1970; `None` for a static one.
     pub expires: Option<Duration>,
 }

@@ -233,7 +233,7 @@ fn the_routes_ticket_is_added_where_the_agent_sends_none_and_never_in_a_dialog()
     let route = tollgate_contract::Route {
         domain: "b.example".to_owned(),
         targets: vec![bed.peer.address],
-        ticket: Some("bGVhcm5lZA..".to_owned()),
+        ticket: Some(tollgate_contract::Pii("bGVhcm5lZA..".to_owned())),
         expires: None,
     };
     let pattern = "+14085555432".parse().expect("a pattern");

@@ -187,7 +187,7 @@ impl Call {
         rewrite.remove_where(|header, _| header.is_ticket());
         let learned = || {
             let route = cx.snapshot.routes.lookup(self.called?, cx.res.now.unix)?;
-            route.ticket.as_ref().map(|ticket| ticket.clone().into_bytes())
+            route.ticket.as_ref().map(|ticket| ticket.0.clone().into_bytes())
         };
         if let Some(ticket) = brought.or_else(learned) {
             rewrite.push_back(cx.snapshot.tickets.header.name(), ticket);
