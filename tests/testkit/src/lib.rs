@@ -1,4 +1,5 @@
-//! The test bed: a trapezoid in virtual time, a seeded network, packet and message makers, fuzz bodies.
+//! The test bed: a trapezoid in virtual time, a seeded network, packet and message makers, fuzz bodies,
+//! and the vector runner.
 //!
 //! Rule of this crate: no sockets and no waiting. A scenario drives the real call table and reads like a ladder diagram;
 //! the scenarios themselves are in `tollgate-scenarios`.
@@ -14,6 +15,7 @@ pub mod party;
 pub mod sdp;
 pub mod srtp_end;
 pub mod trapezoid;
+pub mod vectors;
 
 pub use message::Message;
 pub use netem::{Impairment, Netem};

@@ -143,11 +143,13 @@ impl Trapezoid {
                 domains: self.peer_domains.clone(),
             })
         });
+        let local = self.listeners[usize::from(listener.0)].address.bound;
         Source {
             side,
             transport,
             listener,
             remote,
+            local,
             conn,
             peer,
         }

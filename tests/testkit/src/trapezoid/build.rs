@@ -5,13 +5,13 @@ use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::time::Duration;
 
-use tollgate_call::transport::{Listener, LocalAddresses};
+use tollgate_call::transport::{Listener, LocalAddresses, Role};
 use tollgate_call::{CallIdCodec, CallTable, CallTableConfig, PortPair};
 use tollgate_contract::counters::WorkerCounters;
 use tollgate_contract::{
     Admission, AgentTarget, CallRules, DeniedTickets, FallbackSettings, KeyState, Keyring, Limits, MacCoverage,
-    MediaPolicy, NumberPattern, PeerPolicy, Route, RouteTable, Secret, Side, Snapshot, TicketAlg, TicketFailureAction,
-    TicketHeader, TicketKey, TicketRules, Transport, WireAddr,
+    MappingTable, MediaPolicy, NumberPattern, PeerPolicy, Route, RouteTable, Secret, Side, Snapshot, TicketAlg,
+    TicketFailureAction, TicketHeader, TicketKey, TicketRules, Transport, WireAddr,
 };
 use tollgate_media::SocketId;
 use tollgate_ticket::{Grant, issue};
@@ -173,19 +173,20 @@ fn listeners(inside: &Plan, outside: &Plan) -> Vec<Listener> {
             bound: SocketAddr::new(plan.bound, port + 10_000),
             advertised: SocketAddr::new(plan.advertised, port),
         },
+        role: Role::Trunk,
     };
     kinds.into_iter().map(listener).collect()
 }
 
 fn snapshot(agent: SocketAddr, transport: Transport, peer: SocketAddr) -> Snapshot {
-    let mut routes = RouteTable::default();
     let route = Route {
-        domain: "b.example".to_owned(),
-        targets: vec![peer],
+        domain: "b.example".into(),
+        targets: Arc::from([peer]),
         ticket: None,
         expires: None,
     };
-    routes.insert("+1408*".parse::<NumberPattern>().expect("a pattern"), Arc::new(route));
+    let pattern = "+1408*".parse::<NumberPattern>().expect("a pattern");
+    let routes = RouteTable::from_routes(0, [(pattern, Arc::new(route))]);
     let mut keyring = Keyring::default();
     keyring.add(ticket_key()).expect("room for a key");
     Snapshot {
@@ -199,6 +200,7 @@ fn snapshot(agent: SocketAddr, transport: Transport, peer: SocketAddr) -> Snapsh
             allowed_sources: vec![agent.ip()],
         },
         routes,
+        mappings: MappingTable::default(),
         tickets: TicketRules {
             keyring,
             clock_skew: Duration::ZERO,
