@@ -1,4 +1,4 @@
-//! The top of the file, `[calls]`, `[admin]` and `[logging]`.
+//! The names at the top of the file, `[calls]`, `[admin]` and `[logging]`.
 //!
 //! Opens no log and no listener.
 
@@ -6,23 +6,9 @@ use std::net::SocketAddr;
 use std::time::Duration;
 
 use crate::forms;
-use crate::policy::{Admin, Calls, LogFormat, LogLevel, Logging, Mode, OnTicketFailure, RecordSink};
+use crate::policy::{Admin, Calls, LogFormat, LogLevel, Logging, OnTicketFailure, RecordSink};
 use crate::raw::Section;
-
-pub(crate) fn mode(root: &Section<'_>) -> Option<Mode> {
-    let text = root.text("mode")?;
-    let problem = match text {
-        "trunk" => return Some(Mode::Trunk),
-        "inline" | "off-path" => format!("\"{text}\" is not in this version"),
-        _ => format!("\"{text}\" is not a mode"),
-    };
-    root.fault(
-        "mode",
-        problem,
-        "write mode = \"trunk\" and give the call agent a SIP trunk to Tollgate",
-    );
-    None
-}
+use crate::secret::SecretText;
 
 /// `domain`, and `local_domains` with `domain` among them.
 pub(crate) fn domains(root: &Section<'_>) -> Option<(String, Vec<String>)> {
@@ -60,15 +46,31 @@ pub(crate) fn build(root: &Section<'_>) -> Option<Calls> {
 pub(crate) fn admin(root: &Section<'_>) -> Option<Admin> {
     let section = root.section("admin");
     let listen: SocketAddr = section.parsed("listen", |text| text.parse().ok())?;
-    if !listen.ip().is_loopback() {
-        let problem = format!("{listen} is not a loopback address, and the admin interface asks for no password");
+    if !listen.ip().is_loopback() && !section.has("token_file") {
+        let problem = format!("{listen} is not a loopback address, and no token is asked for");
         section.fault(
             "listen",
             problem,
-            "write 127.0.0.1 or [::1] and a port; reach it from afar by SSH",
+            "write 127.0.0.1 or [::1] and a port and reach it from afar by SSH, or add token_file",
         );
     }
-    Some(Admin { listen })
+    let token = if section.has("token_file") {
+        Some(token(&section)?)
+    } else {
+        None
+    };
+    Some(Admin { listen, token })
+}
+
+fn token(section: &Section<'_>) -> Option<SecretText> {
+    let text = section.contents("token_file")?;
+    let token = text.trim_ascii();
+    let is_token = (32..=256).contains(&token.len()) && token.bytes().all(|byte| byte.is_ascii_graphic());
+    if !is_token {
+        let mend = "put a token there alone: 32 to 256 printable characters without spaces";
+        section.fault("token_file", "what it holds is no token", mend);
+    }
+    is_token.then(|| SecretText::new(token.to_owned()))
 }
 
 pub(crate) fn logging(root: &Section<'_>) -> Option<Logging> {

@@ -4,7 +4,7 @@
 
 use std::net::{IpAddr, SocketAddr};
 
-use crate::policy::{Admin, Inside, Media, MediaRange, Outside, Transport};
+use crate::policy::{Admin, Inline, Inside, MappingService, Media, MediaRange, Outside, Transport};
 use crate::raw::Section;
 
 /// The parts that own sockets, as far as they could be read.
@@ -13,6 +13,8 @@ pub(crate) struct Parts<'a> {
     pub(crate) outside: &'a Option<Outside>,
     pub(crate) media: &'a Option<Media>,
     pub(crate) admin: &'a Option<Admin>,
+    pub(crate) mapping: Option<&'a MappingService>,
+    pub(crate) inline: Option<&'a Inline>,
 }
 
 pub(crate) fn check(root: &Section<'_>, parts: &Parts<'_>) {
@@ -24,6 +26,7 @@ pub(crate) fn check(root: &Section<'_>, parts: &Parts<'_>) {
             report(root, &socket.key, &problem, "give one of them another address or port");
         }
     }
+    check_mapped_ports(root, parts, &sockets);
     let ranges = ranges(parts);
     for (index, (key, range)) in ranges.iter().enumerate() {
         let overlaps = |other: &MediaRange| {
@@ -47,6 +50,22 @@ pub(crate) fn check(root: &Section<'_>, parts: &Parts<'_>) {
             let problem = format!("the ports include {} of {}", socket.address, socket.key);
             report(root, key, &problem, "move the range or the listener");
         }
+    }
+}
+
+/// Mapped ports are TCP: no other stream socket may stand among them.
+fn check_mapped_ports(root: &Section<'_>, parts: &Parts<'_>, sockets: &[Socket]) {
+    let Some(mapping) = parts.mapping else { return };
+    let is_among = |socket: &&Socket| {
+        !socket.is_udp
+            && socket.key != "mapping"
+            && meet(socket.address.ip(), mapping.bind)
+            && mapping.ports.contains(&socket.address.port())
+    };
+    if let Some(socket) = sockets.iter().find(is_among) {
+        let problem = format!("the mapped ports include {} of {}", socket.address, socket.key);
+        root.section("mapping")
+            .fault("ports", problem, "move the range or the listener");
     }
 }
 
@@ -95,7 +114,15 @@ fn sockets(parts: &Parts<'_>) -> Vec<Socket> {
         address: admin.listen,
         is_udp: false,
     });
-    inside.chain(outside).chain(admin).collect()
+    let stream = |key: &str, address| Socket {
+        key: key.to_owned(),
+        address,
+        is_udp: false,
+    };
+    let taken = parts.inline.into_iter().flat_map(|inline| &inline.bind);
+    let taken = taken.map(|address| stream("inline", *address));
+    let mapping = parts.mapping.map(|mapping| stream("mapping", mapping.listen));
+    inside.chain(outside).chain(admin).chain(taken).chain(mapping).collect()
 }
 
 fn ranges<'a>(parts: &Parts<'a>) -> Vec<(String, &'a MediaRange)> {
@@ -116,7 +143,7 @@ fn ranges<'a>(parts: &Parts<'a>) -> Vec<(String, &'a MediaRange)> {
 /// Notes a mistake at the table that a path such as `media.outside[0]` names.
 fn report(root: &Section<'_>, path: &str, problem: &str, mend: &str) {
     let key = match path {
-        "admin" => "listen",
+        "admin" | "mapping" => "listen",
         _ if path.starts_with("media") => "ports",
         _ => "bind",
     };

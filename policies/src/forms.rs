@@ -67,6 +67,30 @@ pub(crate) fn ports(text: &str) -> Option<RangeInclusive<u16>> {
     (first >= 1024 && first.is_multiple_of(2) && last > first).then_some(first..=last)
 }
 
+/// `5061` or `5060-5061`: ports of peers, both ends included.
+pub(crate) fn peer_ports(text: &str) -> Option<RangeInclusive<u16>> {
+    let (first, last) = text.split_once('-').unwrap_or((text, text));
+    let (first, last): (u16, u16) = (first.trim().parse().ok()?, last.trim().parse().ok()?);
+    (first != 0 && first <= last).then_some(first..=last)
+}
+
+/// The name of a network interface: 1 to 15 characters that need no quoting anywhere (IFNAMSIZ).
+pub(crate) fn interface(text: &str) -> Option<String> {
+    let is_plain = |byte: u8| byte.is_ascii_alphanumeric() || b"_-.@".contains(&byte);
+    ((1..=15).contains(&text.len()) && text.bytes().all(is_plain)).then(|| text.to_owned())
+}
+
+/// A user name of 1 to 255 printable characters.
+pub(crate) fn user(text: &str) -> Option<String> {
+    ((1..=255).contains(&text.len()) && text.bytes().all(|byte| byte.is_ascii_graphic())).then(|| text.to_owned())
+}
+
+/// 16 hexadecimal digits.
+pub(crate) fn hex64(text: &str) -> Option<u64> {
+    let is_hex = text.len() == 16 && text.bytes().all(|byte| byte.is_ascii_hexdigit());
+    is_hex.then(|| u64::from_str_radix(text, 16).ok()).flatten()
+}
+
 /// A UUID in its usual spelling or without hyphens.
 pub(crate) fn uuid(text: &str) -> Option<[u8; 16]> {
     let digits: String = text.chars().filter(|character| *character != '-').collect();
@@ -165,6 +189,20 @@ mod tests {
         ] {
             assert_eq!(ports(text), None, "{text}");
         }
+    }
+
+    #[test]
+    fn ports_interfaces_users_and_ids_of_the_deployments_have_their_forms() {
+        assert_eq!(peer_ports("5061"), Some(5061..=5061));
+        assert_eq!(peer_ports("5060-5061"), Some(5060..=5061));
+        for text in ["", "0", "5061-5060", "65536", "a-b"] {
+            assert_eq!(peer_ports(text), None, "{text}");
+        }
+        assert!(interface("eth0.10").is_some() && interface("").is_none() && interface("eth0; drop").is_none());
+        assert!(interface("sixteen-letters-").is_none());
+        assert!(user("edge1").is_some() && user("two words").is_none() && user("").is_none());
+        assert_eq!(hex64("00000000c0ffee00"), Some(0xc0ff_ee00));
+        assert!(hex64("c0ffee").is_none() && hex64("+000000000000000").is_none());
     }
 
     #[test]

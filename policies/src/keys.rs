@@ -168,7 +168,7 @@ pub(crate) const SUITES: &[&str] = &[
 /// Every key, in the order of the reference.
 #[rustfmt::skip]
 pub(crate) static KEYS: &[Key] = &[
-    key("mode", Choice(&["trunk"], "trunk"), Required, "", "How Tollgate is placed: `trunk` means the call agent has a SIP trunk to it. No default, so that a later mode is never taken on by accident."),
+    key("mode", Choice(&["trunk", "off-path", "inline"], "one of trunk, off-path, inline"), Required, "", "How Tollgate is placed: `trunk`, the call agent has a SIP trunk to it; `off-path`, the agent asks the mapping service for an inside address standing for a peer's; `inline`, Tollgate is the router in the agent's path. No default, so that none is taken on by accident."),
     key("domain", DOMAIN, Required, "", "Domain of our certificate: our identity towards peers."),
     key("local_domains", DOMAINS, Optional("just `domain`"), "", "Domains that count as ours in Request-URIs and tickets. Most companies have one."),
 
@@ -196,6 +196,45 @@ pub(crate) static KEYS: &[Key] = &[
     key("outside.tls.private_key", FILE, Required, "", "Its private key, PEM."),
     key("outside.tls.trust_roots", FILE, Required, "", "Authorities that may have signed peers' certificates, PEM."),
 
+    key("mapping", Table, Optional("none; required in mode off-path, and only there"), "", "The mapping service: inside addresses that stand for peers'."),
+    key("mapping.listen", SOCKET, Required, "", "Where call agents ask, TCP; port 8060 by custom. Only the agent's addresses may."),
+    key("mapping.bind", IP, Optional("the address of `listen`"), "", "Inside address of the mapped ports."),
+    key("mapping.ports", PORTS, Value("\"20000-20999\""), "", "Mapped ports, both ends included, bound at start; one for each peer address in use. The firewall between agent and Tollgate opens these and no others."),
+    key("mapping.idle_timeout_s", Integer(60, 86_400), Value("600"), "s", "A mapping without call or question for so long is given up; ten minutes outlast the pauses of a working day's traffic."),
+    key("mapping.per_client_max", Integer(1, 65_535), Value("256"), "mappings", "Mappings that one client may hold, so that no client takes them all."),
+
+    key("inline", Table, Optional("none; required in mode inline, and only there"), "", "Taking over the agent's connections to peers on their way (TPROXY)."),
+    key("inline.bind", Texts("an address and port such as 0.0.0.0:5059"), Required, "", "Where taken connections arrive, at most one for each address family; any port nothing else uses."),
+    key("inline.interface", Text("the name of a network interface such as eth0"), Required, "", "The interface towards the call agent; connections of other interfaces are left alone."),
+    key("inline.ports", Texts("a port such as 5061, or two such as 5060-5061"), Value("[\"5060-5061\"]"), "", "Ports of peers that are SIP; connections to others pass untouched."),
+    key("inline.mark", Integer(1, 4_294_967_295), Value("21345"), "", "Firewall mark of taken packets; any that nothing else on the host uses."),
+    key("inline.table", Integer(1, 4_294_967_295), Value("21345"), "", "Routing table of taken packets; any that nothing else on the host uses."),
+
+    key("state", Table, Optional("nothing is kept"), "", "What outlives the process."),
+    key("state.dir", Text("the name of a folder; relative names start at the policy's folder"), Required, "", "Folder for learned routes, revocations and mappings. With it the edge serves learned routes at start, before the validator is back."),
+
+    key("learned", Table, Optional("all defaults"), "", "Routes, revocations and mappings from the validator, the API or a file."),
+    key("learned.routes_max", Integer(1, 4_000_000), Value("1000000"), "routes", "Learned routes held; more are refused, none is cut. A million take about half a gigabyte."),
+    key("learned.file", FILE, Optional("none"), "", "Facts as JSON, read at start and whenever the file changes."),
+    key("learned.allow_private_targets", Flag, Value("false"), "", "Whether a learned route may lead to a private or loopback address. Not by default: a false route must not turn Tollgate against its own network."),
+
+    key("validator", Table, Optional("none"), "", "The co-located validator that learns routes."),
+    key("validator.address", Text("unix:/path/of/socket or a host and port such as 127.0.0.1:5620"), Required, "", "Where it listens."),
+    key("validator.protocol", Choice(&["feed", "vap"], "one of feed, vap"), Value("\"feed\""), "", "Tollgate's own feed, or VAP for an existing IME validator, which tells neither expiry nor withdrawals."),
+    key("validator.peer_uid", Integer(0, 4_294_967_294), Optional("root or our own user"), "", "User that must own the validator's end of a Unix socket."),
+    key("validator.reconnect_s", Integer(1, 600), Value("5"), "s", "Pause before a lost validator is tried again; routes go on meanwhile."),
+    key("validator.silence_s", Integer(5, 3_600), Value("60"), "s", "A validator silent for so long is lost; twice its usual heartbeat."),
+    key("validator.username", Text("a user name of 1 to 255 printable characters"), Optional("none; needed for vap"), "", "Our user at a VAP validator."),
+    key("validator.password_file", FILE, Optional("none; needed for vap"), "", "File that holds its password."),
+    key("validator.vservice_id", Text("16 hexadecimal digits"), Optional("none; needed for vap"), "", "The VServiceID whose routes are subscribed to (VAP)."),
+    key("validator.route_life_d", Integer(1, 3_650), Value("365"), "days", "Life of a route learned by VAP, which tells none; a year, as in IME."),
+    key("validator.allow_plain_tcp", Flag, Value("false"), "", "Whether a validator over TCP may go without TLS. VAP has no nonce, so without TLS its messages can be replayed."),
+    key("validator.tls", Table, Optional("none; needed unless the address is a Unix socket or allow_plain_tcp is true"), "", "TLS to the validator."),
+    key("validator.tls.certificate", FILE, Required, "", "Our certificate chain, PEM."),
+    key("validator.tls.private_key", FILE, Required, "", "Its private key, PEM."),
+    key("validator.tls.trust_roots", FILE, Required, "", "Authorities that may have signed the validator's certificate, PEM."),
+    key("validator.tls.server_name", DOMAIN, Required, "", "The name its certificate must bear."),
+
     key("media", Table, Required, "", "Media."),
     key("media.workers", Integer(0, 256), Value("0"), "threads", "Media threads; 0 is one for each core, since each serves its own calls."),
     key("media.max_calls", Integer(1, 32_256), Value("2000"), "calls", "Calls at once; more are refused before they ring. The usual 8,000 ports hold twice as many, which leaves room for quarantine."),
@@ -203,6 +242,7 @@ pub(crate) static KEYS: &[Key] = &[
     key("media.rtcp", Choice(&["relay", "drop"], "one of relay, drop"), Value("\"relay\""), "", "RTCP between the sides; relayed, since endpoints adapt by it."),
     key("media.port_quarantine_ms", Integer(0, 600_000), Value("10000"), "ms", "How long ports rest after a call, so that late packets reach no other call."),
     key("media.media_timeout_s", Integer(0, 86_400), Value("120"), "s", "A call silent both ways for so long is ended; 0 never ends one. Two minutes is the ASA's timeout for SIP media."),
+    key("media.wait_us", Integer(0, 5_000), Value("300"), "us", "Under load a media thread wakes at most once in so long and relays what came meanwhile, since a wake costs more than a packet; it is the most that this adds to a packet's delay. 0 wakes it for each packet."),
     key("media.inside", Tables(1, 2), Required, "", "Media addresses inside, at most one for each address family."),
     key("media.inside[].bind", IP, Required, "", "Address of the sockets."),
     key("media.inside[].advertised", IP, Optional("same as `bind`"), "", "Address written into SDP, where it differs."),
@@ -272,7 +312,8 @@ pub(crate) static KEYS: &[Key] = &[
     key("fallback.dead_after_ms", Integer(500, 60_000), Optional("the profile's"), "ms", "No packet for so long while media is expected: the verdict is dead."),
 
     key("admin", Table, Optional("all defaults"), "", "Admin interface and metrics."),
-    key("admin.listen", Text("a loopback address and port such as 127.0.0.1:9090"), Value("\"127.0.0.1:9090\""), "", "Where it listens. Loopback alone, since it asks for no password."),
+    key("admin.listen", Text("an address and port such as 127.0.0.1:9090"), Value("\"127.0.0.1:9090\""), "", "Where it listens. Loopback alone, unless `token_file` is given."),
+    key("admin.token_file", FILE, Optional("no token is asked for"), "", "File with a token of 32 to 256 printable characters; then every request but /livez and /readyz must bear it (Authorization: Bearer)."),
 
     key("logging", Table, Optional("all defaults"), "", "Logs and call records."),
     key("logging.format", Choice(&["human", "json"], "one of human, json"), Value("\"human\""), "", "How log lines look."),

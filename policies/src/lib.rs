@@ -7,10 +7,13 @@
 
 mod calls;
 mod cross;
+mod deployment;
+mod diff;
 mod error;
 mod fallback;
 mod forms;
 mod keys;
+mod learned;
 mod media;
 mod policy;
 mod raw;
@@ -23,12 +26,14 @@ mod tickets;
 use std::cell::RefCell;
 use std::path::Path;
 
+pub use diff::{Change, diff};
 pub use error::{PolicyError, PolicyErrors};
 pub use policy::{
-    Admin, Agent, Calls, CertificateFiles, DeniedTickets, Fallback, HostPort, Inside, InsideListener, InsideTls,
-    KeyAlg, KeyForm, LogFormat, LogLevel, Logging, MacCovers, Media, MediaRange, Mode, NumberPattern, OnTicketFailure,
-    Outside, OutsideListener, Peer, Policy, RecordSink, Route, Rtcp, Suite, Thresholds, TicketHeader, TicketKey,
-    Tickets, Transport,
+    Admin, Agent, Calls, CertificateFiles, DeniedTickets, Fallback, HostPort, Inline, Inside, InsideListener,
+    InsideTls, KeyAlg, KeyForm, Learned, LogFormat, LogLevel, Logging, MacCovers, MappingService, Media, MediaRange,
+    Mode, NumberPattern, OnTicketFailure, Outside, OutsideListener, Peer, Policy, RecordSink, Route, Rtcp, Suite,
+    Thresholds, TicketHeader, TicketKey, Tickets, Transport, Validator, ValidatorAddress, ValidatorProtocol,
+    ValidatorTls,
 };
 pub use reference::{reference, schema};
 pub use secret::SecretText;
@@ -90,7 +95,9 @@ pub fn parse(text: &str, folder: &Path, source_name: &str) -> Result<Policy, Pol
 /// Builds every part before any is asked for, so that each adds its errors.
 fn build(root: &Section<'_>) -> Option<Policy> {
     root.refuse_unknown_keys();
-    let mode = calls::mode(root);
+    let mode = deployment::mode(root);
+    let (mapping, inline) = (deployment::mapping(root, mode), deployment::inline(root, mode));
+    let (state_dir, learned, validator) = (learned::state_dir(root), learned::build(root), learned::validator(root));
     let names = calls::domains(root);
     let (inside, outside) = (sides::inside(root), sides::outside(root));
     let (media, calls, tickets) = (media::build(root), calls::build(root), tickets::build(root));
@@ -104,6 +111,8 @@ fn build(root: &Section<'_>) -> Option<Policy> {
             outside: &outside,
             media: &media,
             admin: &admin,
+            mapping: mapping.as_ref().and_then(Option::as_ref),
+            inline: inline.as_ref().and_then(Option::as_ref),
         },
     );
     let (domain, local_domains) = names?;
@@ -113,6 +122,11 @@ fn build(root: &Section<'_>) -> Option<Policy> {
         local_domains,
         inside: inside?,
         outside: outside?,
+        mapping: mapping?,
+        inline: inline?,
+        state_dir: state_dir?,
+        learned: learned?,
+        validator: validator?,
         media: media?,
         calls: calls?,
         tickets: tickets?,

@@ -24,6 +24,7 @@ pub(crate) fn build(root: &Section<'_>) -> Option<Media> {
         rtcp: rtcp?,
         port_quarantine,
         media_timeout: (media_timeout_s > 0).then(|| Duration::from_secs(media_timeout_s)),
+        wait: Duration::from_micros(section.integer("wait_us")),
         inside: inside?,
         outside: outside?,
     };

@@ -22,6 +22,16 @@ pub struct Policy {
     pub inside: Inside,
     /// The side of the peers.
     pub outside: Outside,
+    /// Present in mode off-path, and only there.
+    pub mapping: Option<MappingService>,
+    /// Present in mode inline, and only there.
+    pub inline: Option<Inline>,
+    /// Folder for what outlives the process.
+    pub state_dir: Option<PathBuf>,
+    /// Bounds and sources of learned facts.
+    pub learned: Learned,
+    /// The co-located validator.
+    pub validator: Option<Validator>,
     /// Media.
     pub media: Media,
     /// Call set-up and bounds.
@@ -45,6 +55,116 @@ pub struct Policy {
 pub enum Mode {
     /// The call agent has a SIP trunk to Tollgate.
     Trunk,
+    /// The call agent asks the mapping service for an inside address standing for a peer's.
+    OffPath,
+    /// Tollgate is the router between the call agent and the Internet.
+    Inline,
+}
+
+impl Mode {
+    /// As the policy writes it.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Trunk => "trunk",
+            Self::OffPath => "off-path",
+            Self::Inline => "inline",
+        }
+    }
+}
+
+/// The mapping service.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct MappingService {
+    /// Where call agents ask.
+    pub listen: SocketAddr,
+    /// Address of the mapped ports.
+    pub bind: IpAddr,
+    /// Mapped ports.
+    pub ports: RangeInclusive<u16>,
+    /// A mapping unused for so long is given up: 1 min to 24 h.
+    pub idle_timeout: Duration,
+    /// Mappings one client may hold.
+    pub per_client_max: u32,
+}
+
+/// How the agent's connections to peers are taken over.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Inline {
+    /// Where they arrive: one address, or one of each family.
+    pub bind: Vec<SocketAddr>,
+    /// The interface towards the call agent.
+    pub interface: String,
+    /// Ports of peers that are SIP; never empty.
+    pub ports: Vec<RangeInclusive<u16>>,
+    /// Firewall mark.
+    pub mark: u32,
+    /// Routing table.
+    pub table: u32,
+}
+
+/// Bounds and sources of learned facts.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Learned {
+    /// Most learned routes held: 1 to 4,000,000.
+    pub routes_max: usize,
+    /// A file of facts, watched.
+    pub file: Option<PathBuf>,
+    /// Whether a learned route may lead to a private or loopback address.
+    pub allow_private_targets: bool,
+}
+
+/// The co-located validator.
+#[derive(Clone, Debug)]
+pub struct Validator {
+    /// Where it listens.
+    pub address: ValidatorAddress,
+    /// What it speaks.
+    pub protocol: ValidatorProtocol,
+    /// User that must own its end of a Unix socket; root or our own where none is named.
+    pub peer_uid: Option<u32>,
+    /// TLS; always there for TCP, unless plain TCP is allowed.
+    pub tls: Option<ValidatorTls>,
+    /// Pause before it is tried again: 1 to 600 s.
+    pub reconnect: Duration,
+    /// Silent for so long it is lost: 5 s to 1 h.
+    pub silence: Duration,
+}
+
+/// Where a validator listens.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum ValidatorAddress {
+    /// A Unix socket.
+    Unix(PathBuf),
+    /// TCP.
+    Tcp(HostPort),
+}
+
+/// What a validator speaks.
+#[derive(Clone, Debug)]
+pub enum ValidatorProtocol {
+    /// Tollgate's own feed.
+    Feed,
+    /// VAP (draft-jennings-vipr-vap-02).
+    Vap {
+        /// Our user.
+        username: String,
+        /// Its password.
+        password: SecretText,
+        /// The VServiceID subscribed to.
+        vservice_id: u64,
+        /// Life of a learned route.
+        route_life: Duration,
+    },
+}
+
+/// TLS to the validator.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ValidatorTls {
+    /// Our certificate, its key, and whom we trust.
+    pub files: CertificateFiles,
+    /// The name its certificate must bear.
+    pub server_name: String,
 }
 
 /// A SIP transport.
@@ -144,6 +264,8 @@ pub struct Media {
     pub port_quarantine: Duration,
     /// Silence both ways after which a call is ended; `None` never ends one.
     pub media_timeout: Option<Duration>,
+    /// Two wakes of a media thread under load are at least so far apart; zero wakes it for each packet.
+    pub wait: Duration,
     /// Ranges inside, at most one for each address family.
     pub inside: Vec<MediaRange>,
     /// Ranges outside, at most one for each address family.
@@ -404,10 +526,12 @@ pub struct Thresholds {
 }
 
 /// Admin interface.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug)]
 pub struct Admin {
-    /// Where it listens; always a loopback address.
+    /// Where it listens; a loopback address unless a token is asked for.
     pub listen: SocketAddr,
+    /// The token that requests must bear: 32 to 256 printable characters.
+    pub token: Option<SecretText>,
 }
 
 /// Logs and call records.

@@ -113,7 +113,7 @@ fn inside_tls(section: &Section<'_>) -> Option<InsideTls> {
     })
 }
 
-fn certificate_files(section: &Section<'_>) -> Option<CertificateFiles> {
+pub(crate) fn certificate_files(section: &Section<'_>) -> Option<CertificateFiles> {
     let [certificate, private_key, trust_roots] =
         ["certificate", "private_key", "trust_roots"].map(|key| section.file(key));
     Some(CertificateFiles {

@@ -69,7 +69,7 @@ fn each_rejected_example_has_one_mistake_and_says_it() {
 
 #[test]
 fn ten_mistakes_are_reported_as_ten_in_the_order_of_lines() {
-    let text = r#"mode = "off-path"
+    let text = r#"mode = "transparent"
 domain = "no_domain"
 colour = "red"
 [[inside.listeners]]
@@ -127,8 +127,68 @@ listen = "192.0.2.1:9090"
     assert!(
         errors
             .to_string()
-            .starts_with("policy.toml:1: mode: \"off-path\" is not in this version\n    mend: ")
+            .starts_with("policy.toml:1: mode: \"transparent\" is not one of trunk, off-path, inline\n    mend: ")
     );
+}
+
+#[test]
+fn the_deployments_beside_the_trunk_bring_their_own_tables() {
+    let swap = |mode: &str| format!("mode = \"{mode}\"");
+    let base = |mode: &str| BASE.replace("mode = \"trunk\"", &swap(mode));
+    let folder = Folder::new();
+    let off_path = format!("{}\n[mapping]\nlisten = \"10.0.0.1:8060\"\n", base("off-path"));
+    let off_path = parse(&off_path, &folder.0, "policy.toml").unwrap_or_else(|errors| panic!("{errors}"));
+    let mapping = off_path.mapping.unwrap();
+    assert_eq!(
+        (off_path.mode, mapping.bind.to_string()),
+        (Mode::OffPath, "10.0.0.1".to_owned())
+    );
+    assert_eq!((mapping.ports, mapping.per_client_max), (20_000..=20_999, 256));
+    assert_eq!(mapping.idle_timeout, Duration::from_secs(600));
+    let inline = "\n[inline]\nbind = [\"0.0.0.0:5059\", \"[::]:5059\"]\ninterface = \"eth0\"\n";
+    let inline = format!("{}{inline}", base("inline"));
+    let inline = parse(&inline, &folder.0, "policy.toml").unwrap_or_else(|errors| panic!("{errors}"));
+    assert_eq!(inline.inline.unwrap().ports, [5060..=5061]);
+    for (mode, key) in [("off-path", "mapping"), ("inline", "inline")] {
+        let errors = parse(&base(mode), &folder.0, "policy.toml").unwrap_err();
+        assert_eq!(errors.as_slice()[0].key, key, "{errors}");
+    }
+}
+
+#[test]
+fn a_validator_needs_what_its_protocol_and_its_address_ask_for() {
+    let faults = |text: &str| -> Vec<String> {
+        let text = format!("{BASE}\n[validator]\n{text}");
+        let folder = Folder::new();
+        match parse(&text, &folder.0, "policy.toml") {
+            Ok(_) => Vec::new(),
+            Err(errors) => errors.as_slice().iter().map(|error| error.key.clone()).collect(),
+        }
+    };
+    assert!(faults("address = \"unix:validator.sock\"").is_empty());
+    assert_eq!(faults("address = \"unix:\""), ["validator.address"]);
+    assert_eq!(faults("address = \"127.0.0.1:5620\""), ["validator.tls"]);
+    assert!(faults("address = \"127.0.0.1:5620\"\nallow_plain_tcp = true").is_empty());
+    let vap = "address = \"unix:v.sock\"\nprotocol = \"vap\"";
+    let wanted = ["validator.username", "validator.password_file", "validator.vservice_id"];
+    assert_eq!(faults(vap), wanted);
+    assert_eq!(
+        faults("address = \"unix:v.sock\"\nusername = \"edge1\""),
+        ["validator.username"]
+    );
+}
+
+#[test]
+fn an_admin_address_open_to_the_network_needs_a_token() {
+    let folder = Folder::new();
+    fs::write(folder.0.join("short"), "too-short").unwrap();
+    fs::write(folder.0.join("token"), format!("{}\n", "t".repeat(32))).unwrap();
+    let parsed = |file: &str| {
+        let text = format!("{BASE}\n[admin]\nlisten = \"10.0.0.1:9090\"\ntoken_file = \"{file}\"");
+        parse(&text, &folder.0, "policy.toml")
+    };
+    assert!(parsed("token").unwrap().admin.token.is_some());
+    assert_eq!(parsed("short").unwrap_err().as_slice()[0].key, "admin.token_file");
 }
 
 #[test]
