@@ -124,11 +124,17 @@ pub enum AdmissionResult {
     BadSdp,
     /// The peer asks for too many calls a second.
     RateLimited,
+    /// The mapped address stands for no peer any more.
+    NoMapping,
+    /// The call agent brought no ticket and no route has one for this number and domain.
+    NoTicket,
+    /// Neither the learned URI nor the Request-URI names a domain to look for in the peer's certificate.
+    NoPeerName,
 }
 
 impl AdmissionResult {
     /// Every result's name; the position is its index.
-    pub const NAMES: [&'static str; 10] = [
+    pub const NAMES: [&'static str; 13] = [
         "admitted",
         "draining",
         "no_capacity",
@@ -139,6 +145,9 @@ impl AdmissionResult {
         "plain_rtp",
         "bad_sdp",
         "rate_limited",
+        "no_mapping",
+        "no_ticket",
+        "no_peer_name",
     ];
 }
 
@@ -150,7 +159,7 @@ pub struct WorkerCounters {
     /// Responses sent, by side and status less 100.
     pub sip_responses: [Counters<600>; 2],
     /// Messages that are not acceptable SIP, by reason.
-    pub sip_parse_errors: Counters<11>,
+    pub sip_parse_errors: Counters<12>,
     /// Broken rules, by [`Violation`].
     pub state_violations: Counters<11>,
     /// Messages sent again by our timers.
@@ -160,7 +169,7 @@ pub struct WorkerCounters {
     /// Tickets that failed, by cause.
     pub tickets_failed: Counters<13>,
     /// Requests for calls, by way and [`AdmissionResult`].
-    pub admissions: [Counters<10>; 2],
+    pub admissions: [Counters<13>; 2],
     /// Calls ended, by way and outcome.
     pub calls_ended: [Counters<6>; 2],
     /// Calls now, by phase: inviting, early, confirmed, fallback, ending.

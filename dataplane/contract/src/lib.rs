@@ -7,6 +7,7 @@
 mod admission;
 pub mod counters;
 mod e164;
+mod mappings;
 mod media;
 mod nat;
 mod peers;
@@ -20,6 +21,7 @@ mod time;
 
 pub use admission::{Admission, Limits};
 pub use e164::{E164, InvalidE164};
+pub use mappings::{Mapping, MappingTable};
 pub use media::{FallbackSettings, MediaPolicy, QualityThresholds, RtcpPolicy, SrtpSuite, UnknownSuite};
 pub use nat::{InvalidTransport, Side, Transport, WireAddr};
 pub use peers::{PeerLabel, PeerPolicy};
@@ -28,7 +30,7 @@ pub use report::{
     CallEnded, CallOutcome, CallPhase, CallView, DirectionQuality, FallbackEvent, FallbackTrigger, MediaView, Report,
     Way,
 };
-pub use routes::{InvalidNumberPattern, NumberPattern, Route, RouteTable};
+pub use routes::{InvalidNumberPattern, NumberPattern, Route, RouteChange, RouteTable};
 pub use snapshot::{AgentTarget, CallRules, Snapshot, TicketFailureAction, TicketRules};
 pub use tickets::{
     DeniedTickets, KeyId, KeyState, Keyring, KeyringFull, MAX_KEYS, MacCoverage, TicketAlg, TicketCause, TicketHeader,

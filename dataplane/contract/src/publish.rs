@@ -63,19 +63,25 @@ impl Publisher {
 
     /// Frees replaced snapshots that every reader has left behind.
     pub fn release_retired(&mut self) {
-        let oldest = self
-            .seen
-            .iter()
-            .map(|seen| seen.load(Ordering::Acquire))
-            .min()
-            .unwrap_or(u64::MAX);
+        let oldest = self.oldest_seen();
         self.retired.retain(|snapshot| snapshot.generation >= oldest);
+    }
+
+    /// Whether every reader has loaded this generation or a later one: what it brought is then in force everywhere.
+    #[must_use]
+    pub fn is_seen_by_all(&self, generation: u64) -> bool {
+        self.oldest_seen() >= generation
     }
 
     /// Number of replaced snapshots still kept.
     #[must_use]
     pub fn retired(&self) -> usize {
         self.retired.len()
+    }
+
+    fn oldest_seen(&self) -> u64 {
+        let seen = self.seen.iter().map(|seen| seen.load(Ordering::Acquire));
+        seen.min().unwrap_or(u64::MAX)
     }
 }
 
@@ -91,6 +97,18 @@ impl Reader {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_generation_is_in_force_once_the_slowest_reader_has_loaded_it() {
+        let mut publisher = Publisher::new(Snapshot::without_policy());
+        let (mut fast, mut slow) = (publisher.reader(), publisher.reader());
+        let generation = publisher.publish(Snapshot::without_policy());
+        fast.load();
+        assert!(!publisher.is_seen_by_all(generation));
+        slow.load();
+        assert!(publisher.is_seen_by_all(generation));
+        assert!(!publisher.is_seen_by_all(generation + 1));
+    }
 
     #[test]
     fn a_replaced_snapshot_is_kept_until_every_reader_has_left_it() {

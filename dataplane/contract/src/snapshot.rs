@@ -5,8 +5,8 @@ use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 
 use crate::{
-    Admission, DeniedTickets, E164, FallbackSettings, Keyring, Limits, MacCoverage, MediaPolicy, PeerPolicy,
-    RouteTable, TicketHeader, Transport,
+    Admission, DeniedTickets, E164, FallbackSettings, Keyring, Limits, MacCoverage, MappingTable, MediaPolicy,
+    PeerPolicy, RouteTable, TicketHeader, Transport,
 };
 
 /// Everything new transactions are judged by. A call in progress keeps what it copied.
@@ -22,6 +22,8 @@ pub struct Snapshot {
     pub agent: AgentTarget,
     /// Called number to peer.
     pub routes: RouteTable,
+    /// Mapped inside address to peer, for the off-path deployment.
+    pub mappings: MappingTable,
     /// Ticket verification.
     pub tickets: TicketRules,
     /// Media rules.
@@ -125,6 +127,7 @@ impl Snapshot {
                 allowed_sources: Vec::new(),
             },
             routes: RouteTable::default(),
+            mappings: MappingTable::default(),
             tickets: TicketRules {
                 keyring: Keyring::default(),
                 clock_skew: Duration::ZERO,
