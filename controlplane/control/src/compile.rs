@@ -1,12 +1,13 @@
 //! Policy to snapshot: a pure function, the plane's heart.
 
+use std::hash::{BuildHasher, RandomState};
 use std::sync::Arc;
 use std::time::Duration;
 
 use tollgate_contract::{
     Admission, AgentTarget, CallRules, DeniedTickets, E164, FallbackSettings, KeyState, Keyring, Limits, MacCoverage,
-    MediaPolicy, NumberPattern, PeerPolicy, Pii, QualityThresholds, Route, RouteTable, RtcpPolicy, Snapshot, SrtpSuite,
-    TicketAlg, TicketFailureAction, TicketHeader, TicketKey, TicketRules, Transport,
+    MappingTable, MediaPolicy, NumberPattern, PeerPolicy, Pii, QualityThresholds, Route, RouteTable, RtcpPolicy,
+    Snapshot, SrtpSuite, TicketAlg, TicketFailureAction, TicketHeader, TicketKey, TicketRules, Transport,
 };
 use tollgate_policy as policy;
 use tollgate_ticket::{KeyForm, parse_secret};
@@ -53,6 +54,7 @@ pub fn compile(policy: &policy::Policy, names: &Names, admission: Admission) -> 
         local_domains: policy.local_domains.clone(),
         agent: agent(policy),
         routes: routes(policy, names, &mut errors),
+        mappings: MappingTable::default(),
         tickets: TicketRules {
             on_failure: match policy.calls.on_ticket_failure {
                 policy::OnTicketFailure::Reject => TicketFailureAction::Reject,
@@ -109,7 +111,7 @@ fn transport(transport: policy::Transport) -> Transport {
 }
 
 fn routes(policy: &policy::Policy, names: &Names, errors: &mut Vec<CompileError>) -> RouteTable {
-    let mut table = RouteTable::default();
+    let mut compiled = Vec::new();
     for route in &policy.routes {
         let Some(pattern) = pattern(&route.pattern, errors) else {
             continue;
@@ -124,22 +126,18 @@ fn routes(policy: &policy::Policy, names: &Names, errors: &mut Vec<CompileError>
             .collect();
         // A peer whose name has no address yet has no route: its calls go to the PSTN at once.
         if !targets.is_empty() {
-            let (domain, ticket) = (
-                route.domain.clone(),
-                route.ticket.as_ref().map(|ticket| Pii(ticket.expose().to_owned())),
-            );
-            table.insert(
-                pattern,
-                Arc::new(Route {
-                    domain,
-                    targets,
-                    ticket,
-                    expires: None,
-                }),
-            );
+            let ticket = route.ticket.as_ref().map(|ticket| Pii(ticket.expose().to_owned()));
+            let route = Route {
+                domain: route.domain.as_str().into(),
+                targets: targets.into(),
+                ticket,
+                expires: None,
+            };
+            compiled.push((pattern, Arc::new(route)));
         }
     }
-    table
+    // The standard library's hash keys are random: one of its hashes is a seed that no validator knows.
+    RouteTable::from_routes(RandomState::new().hash_one(()), compiled)
 }
 
 fn pattern(pattern: &policy::NumberPattern, errors: &mut Vec<CompileError>) -> Option<NumberPattern> {

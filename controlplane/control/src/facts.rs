@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use tollgate_contract::{CallEnded, CallOutcome, DirectionQuality, Report, Side};
 
 use crate::exposition::Histogram;
+use crate::ime::CallResultSender;
 use crate::records::{self, RecordSink};
 
 /// Most peer domains kept apart; further ones are summed as `other`.
@@ -51,6 +52,7 @@ pub struct Facts {
     pub(crate) peers: BTreeMap<String, PeerSums>,
     pub(crate) records_lost: u64,
     sink: RecordSink,
+    upward: Option<CallResultSender>,
 }
 
 impl Facts {
@@ -72,7 +74,13 @@ impl Facts {
             peers: BTreeMap::new(),
             records_lost: 0,
             sink,
+            upward: None,
         }
+    }
+
+    /// What calls came to is passed on to a validator, too.
+    pub fn set_upward(&mut self, upward: CallResultSender) {
+        self.upward = Some(upward);
     }
 
     /// Takes a report: counts it, records it, logs it.
@@ -138,6 +146,9 @@ impl Facts {
         }
         self.note_one_way(call);
         self.note_peer(call, mos);
+        if let Some(upward) = &self.upward {
+            upward.note(call);
+        }
         let record = records::record(call);
         if let Err(why) = self.sink.write(&record) {
             self.records_lost += 1;

@@ -6,19 +6,25 @@
 #![forbid(unsafe_code)]
 
 mod admin;
+mod api;
 mod compile;
 mod exposition;
 mod facts;
+pub mod ime;
+pub mod learned;
+pub mod mapping;
 mod metrics;
 mod names;
 mod plane;
 mod records;
+mod store;
 mod views;
 
-pub use admin::{AdminState, Command, router};
+pub use admin::{AdminState, Command, ReloadAnswer, router};
 pub use compile::{CompileError, compile};
 pub use exposition::{Exposition, Kind};
 pub use facts::Facts;
 pub use names::{Names, NamesError, resolve};
 pub use plane::{CertificateExpiry, CounterNames, Plane};
 pub use records::{RecordSink, open_sink};
+pub use store::StoreFault;

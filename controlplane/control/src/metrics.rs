@@ -7,6 +7,7 @@ use tollgate_contract::{CallOutcome, CallPhase, FallbackTrigger, Side, SrtpSuite
 
 use crate::exposition::{Exposition, Histogram, Kind};
 use crate::facts::{Facts, QualityHistograms};
+use crate::learned::{self, Stats};
 use crate::plane::Plane;
 
 const SIDES: [Side; 2] = [Side::Inside, Side::Outside];
@@ -37,7 +38,14 @@ pub(crate) fn summed(plane: &dyn Plane, read: impl Fn(&WorkerCounters) -> u64) -
 }
 
 /// The whole page.
-pub(crate) fn page(plane: &dyn Plane, facts: &Facts, status: &Status, is_ready: bool) -> String {
+pub(crate) fn page(
+    plane: &dyn Plane,
+    facts: &Facts,
+    learned: &Stats,
+    status: &Status,
+    is_ready: bool,
+    more: impl FnOnce(&mut Exposition),
+) -> String {
     let mut out = Exposition::default();
     life(&mut out, plane, status, is_ready);
     signalling(&mut out, plane);
@@ -46,7 +54,9 @@ pub(crate) fn page(plane: &dyn Plane, facts: &Facts, status: &Status, is_ready: 
     media(&mut out, plane);
     quality(&mut out, facts);
     fallback(&mut out, plane);
+    learned::expose(&mut out, learned);
     plane.expose(&mut out);
+    more(&mut out);
     out.into_text()
 }
 
