@@ -1,12 +1,15 @@
 //! Admission of a first INVITE, before there is any state (product.md 6.2-6.4, ticket.md 6).
 
+use std::net::IpAddr;
+
 use tollgate_contract::counters::{AdmissionResult, Violation, WorkerCounters};
-use tollgate_contract::{Now, Snapshot, TicketFailureAction, Way};
+use tollgate_contract::{E164, Now, Snapshot, TicketFailureAction, Way};
 use tollgate_sip::{Header, SipMessage, SipUri};
 use tollgate_ticket::{Request, number_of_request_uri, verify};
 
 use crate::call::{Invitation, Refusal};
-use crate::transport::{LocalAddresses, Source};
+use crate::peer::{self, NoPeer, Peer};
+use crate::transport::{Listener, LocalAddresses, Role, Source};
 
 /// A refusal and how it is answered.
 #[derive(Debug, PartialEq, Eq)]
@@ -27,6 +30,7 @@ impl From<Refusal> for Answer {
 pub(crate) fn outbound(
     now: Now,
     snapshot: &Snapshot,
+    local: &LocalAddresses,
     counters: &WorkerCounters,
     source: &Source,
     invite: &SipMessage,
@@ -38,16 +42,64 @@ pub(crate) fn outbound(
         refusal: Refusal::new(snapshot.calls.fallback_code, counted),
         reason: Some(format!("SIP;cause={cause};text=\"{text}\"")),
     };
-    let number = number_of_request_uri(invite.request_uri())
-        .ok_or_else(|| use_pstn(AdmissionResult::NotE164, 484, "not a +E.164 number"))?;
-    let route = snapshot
-        .routes
-        .lookup(number, now.unix)
-        .ok_or_else(|| use_pstn(AdmissionResult::NoRoute, 404, "no route to the number"))?;
-    Ok(Invitation::Outbound {
-        number,
-        route: route.clone(),
-    })
+    let number = number_called(invite.request_uri());
+    let peer = peer::find(now, snapshot, local, source, number, invite).map_err(|why| match why {
+        NoPeer::Number => use_pstn(AdmissionResult::NotE164, 484, "not a +E.164 number"),
+        NoPeer::Route => use_pstn(AdmissionResult::NoRoute, 404, "no route to the number"),
+        NoPeer::Mapping => use_pstn(AdmissionResult::NoMapping, 404, "no_mapping"),
+        NoPeer::Name => use_pstn(AdmissionResult::NoPeerName, 404, "no_peer_name"),
+        NoPeer::Ticket => use_pstn(AdmissionResult::NoTicket, 403, "no_ticket"),
+    })?;
+    Ok(Invitation::Outbound { number, peer })
+}
+
+/// Judges a request of our call agent that stands outside any dialog: the peer it goes to by the catch-all route, or
+/// `None` where policy has none.
+pub(crate) fn alone(
+    now: Now,
+    snapshot: &Snapshot,
+    counters: &WorkerCounters,
+    source: &Source,
+    request: &SipMessage,
+) -> Result<Option<(Option<E164>, Peer)>, Answer> {
+    let Some(catch_all) = snapshot.routes.catch_all(now.unix) else {
+        return Ok(None);
+    };
+    check_source(snapshot, counters, source)?;
+    check_common(snapshot, counters, request)?;
+    let number = number_called(request.request_uri());
+    if number.is_none() && SipUri::parse(request.request_uri()).is_none() {
+        // RFC 3261 §8.2.2.1 and §16.3: a scheme that cannot be routed by.
+        return Err(Refusal::new(416, AdmissionResult::NoRoute).into());
+    }
+    let route = number.and_then(|number| snapshot.routes.lookup(number, now.unix));
+    Ok(Some((number, Peer::of_route(route.unwrap_or(catch_all)))))
+}
+
+/// Whether an OPTIONS asks the edge itself (RFC 3261 §11.2, §16.3): by an address of ours, or by a domain of ours and
+/// nobody in it.
+pub(crate) fn asks_us(snapshot: &Snapshot, local: &LocalAddresses, request: &SipMessage) -> bool {
+    let Some(uri) = SipUri::parse(request.request_uri()) else {
+        return false;
+    };
+    let is_own =
+        |ip: IpAddr, listener: &Listener| listener.address.bound.ip() == ip || listener.address.advertised.ip() == ip;
+    match uri.ip() {
+        Some(ip) => local.listeners.iter().any(|listener| is_own(ip, listener)),
+        None => uri.user.is_none() && is_ours(snapshot, local, &uri),
+    }
+}
+
+/// The number of a Request-URI: of a SIP URI's user part, or of a global `tel:` URI without its visual separators and
+/// parameters (RFC 3966 §3, §5.1.1).
+fn number_called(uri: &[u8]) -> Option<E164> {
+    let (scheme, rest) = uri.split_at_checked(4)?;
+    if !scheme.eq_ignore_ascii_case(b"tel:") {
+        return number_of_request_uri(uri);
+    }
+    let number = rest.split(|byte| *byte == b';').next().unwrap_or_default();
+    let digits: Vec<u8> = number.iter().copied().filter(|byte| !b"-.()".contains(byte)).collect();
+    E164::parse(&digits).ok()
 }
 
 /// Judges an INVITE from the Internet: the ticket first, cheap checks before the MAC, one answer for every cause.
@@ -151,11 +203,11 @@ fn check_common(snapshot: &Snapshot, counters: &WorkerCounters, invite: &SipMess
 
 /// calls.md 2: a local domain, or an outside address of ours.
 fn is_ours(snapshot: &Snapshot, local: &LocalAddresses, uri: &SipUri<'_>) -> bool {
+    let is_own = |ip: IpAddr, listener: &Listener| {
+        listener.role == Role::Trunk && (listener.address.bound.ip() == ip || listener.address.advertised.ip() == ip)
+    };
     match uri.ip() {
-        Some(ip) => local
-            .listeners
-            .iter()
-            .any(|listener| listener.address.bound.ip() == ip || listener.address.advertised.ip() == ip),
+        Some(ip) => local.listeners.iter().any(|listener| is_own(ip, listener)),
         None => {
             let host = String::from_utf8_lossy(uri.host).to_ascii_lowercase();
             let host = host.strip_suffix('.').unwrap_or(&host);

@@ -5,11 +5,14 @@ use std::net::IpAddr;
 use tollgate_sip::edit::Rewrite;
 use tollgate_sip::{Header, Method, NameAddr, SipMessage, SipUri, split_commas};
 
+use crate::peer::Alias;
+
 /// What the outside must not see, and what it sees instead.
 #[derive(Clone, Debug)]
 pub(crate) struct Hiding {
     pub(crate) domain: String,
     pub(crate) inside_addresses: Vec<String>,
+    pub(crate) alias: Option<Alias>,
 }
 
 impl Hiding {
@@ -20,29 +23,77 @@ impl Hiding {
         Self {
             domain: domain.to_owned(),
             inside_addresses,
+            alias: None,
         }
     }
 
     /// Removes what speaks of the inside from a message that goes outward: software names, hop-by-hop remarks, and any
-    /// field with an inside address; identities get our domain as host.
+    /// field with an inside address; identities get our domain as host, or the peer's where they are at its mapped
+    /// address.
     pub(crate) fn apply(&self, rewrite: &mut Rewrite<'_>) {
-        rewrite.map(|header, value| is_identity(header).then(|| self.identities(value)).flatten());
+        rewrite.map(|header, value| {
+            if header == Header::ReferTo {
+                return self.referred(value);
+            }
+            is_identity(header).then(|| self.identities(value)).flatten()
+        });
         rewrite.remove_where(|header, value| masks(header) || (!is_ours(header) && self.shows_inside(value)));
     }
 
+    /// Gives identities in a message that goes inward their mapped address where they are at the global one.
+    pub(crate) fn restore(&self, rewrite: &mut Rewrite<'_>) {
+        let Some(alias) = &self.alias else { return };
+        rewrite.map(|header, value| {
+            let (restored, is_changed) = with_hosts(value, |uri| alias.is_outside(uri).then(|| alias.inside_host()));
+            (is_identity(header) && is_changed).then_some(restored)
+        });
+    }
+
     fn identities(&self, value: &[u8]) -> Option<Vec<u8>> {
-        let shown: Vec<Vec<u8>> = split_commas(value)
-            .map(|one| match NameAddr::parse(one) {
-                Some(name) if name.sip_uri().is_some_and(|uri| self.is_inside_host(&uri)) => name.at_host(&self.domain),
-                Some(_) | None => one.to_vec(),
-            })
-            .collect();
-        let shown = shown.join(&b", "[..]);
+        let (shown, _) = with_hosts(value, |uri| {
+            self.restored_host(uri)
+                .or_else(|| uri.ip().map(|_| self.domain.clone()))
+        });
         (!self.shows_inside(&shown)).then_some(shown)
     }
 
-    fn is_inside_host(&self, uri: &SipUri<'_>) -> bool {
-        uri.ip().is_some()
+    /// A transfer to the peer's own address. One that names a dialog in its URI cannot be taken apart here.
+    fn referred(&self, value: &[u8]) -> Option<Vec<u8>> {
+        let (shown, is_changed) = with_hosts(value, |uri| self.restored_host(uri));
+        (is_changed && !value.contains(&b'?')).then_some(shown)
+    }
+
+    fn restored_host(&self, uri: &SipUri<'_>) -> Option<String> {
+        let alias = self.alias.as_ref().filter(|alias| alias.is_inside(uri))?;
+        Some(alias.outside_host().to_owned())
+    }
+
+    /// What goes outward in place of a body that speaks of an inside address and is no description: of a `sipfrag` its
+    /// first line, which is all that a transfer's progress needs (RFC 3515 §2.4.5), of anything else nothing.
+    pub(crate) fn body(&self, message: &SipMessage) -> Option<Vec<u8>> {
+        if message.has_sdp() || !self.shows_inside(message.body()) {
+            return None;
+        }
+        let is_progress = message
+            .media_type()
+            .is_some_and(|(_, subname)| subname.eq_ignore_ascii_case(b"sipfrag"));
+        let first = message.body().split_inclusive(|byte| *byte == b'\n').next();
+        let first = first.filter(|line| is_progress && !self.shows_inside(line));
+        Some(first.unwrap_or_default().to_vec())
+    }
+
+    /// A party's name for the outside, if nothing of the inside is in it; else nobody's at a host that may be shown
+    /// (RFC 3323 §4.1.1.3).
+    pub(crate) fn party(&self, shown: Vec<u8>, host: &str) -> Vec<u8> {
+        if self.shows_inside(&shown) {
+            return format!("<sip:anonymous@{host}>").into_bytes();
+        }
+        shown
+    }
+
+    /// Whether the Contacts of a REGISTER, which are its content (calls.md 2), speak of no inside address.
+    pub(crate) fn may_show(&self, request: &SipMessage) -> bool {
+        !request.all(Header::Contact).any(|value| self.shows_inside(value))
     }
 
     fn shows_inside(&self, value: &[u8]) -> bool {
@@ -52,6 +103,23 @@ impl Hiding {
                 .any(|window| window.eq_ignore_ascii_case(address.as_bytes()))
         })
     }
+}
+
+/// A list of parties with other hosts where `host_for` names one, and whether it named any.
+fn with_hosts(value: &[u8], host_for: impl Fn(&SipUri<'_>) -> Option<String>) -> (Vec<u8>, bool) {
+    let mut is_changed = false;
+    let shown: Vec<Vec<u8>> = split_commas(value)
+        .map(|one| {
+            let name = NameAddr::parse(one);
+            let host = name.and_then(|name| host_for(&name.sip_uri()?));
+            is_changed |= host.is_some();
+            match (name, host) {
+                (Some(name), Some(host)) => name.at_host(&host),
+                (Some(_) | None, _) => one.to_vec(),
+            }
+        })
+        .collect();
+    (shown.join(&b", "[..]), is_changed)
 }
 
 /// Whether Contact is rewritten in messages of a method (calls.md 2).

@@ -17,7 +17,7 @@ use tollgate_media::{FlowId, FlowTable, QualityReading, SocketId, Verdict};
 use tollgate_sip::{InvalidMessage, Method, SipMessage, framing, response};
 
 use crate::admit::{self, Answer};
-use crate::call::{Call, Cx, Refusal, begins_call, response_target};
+use crate::call::{Call, Cx, Refusal, begins_call, response_target, stands_alone};
 use crate::call_id::CallIdCodec;
 use crate::gate::Gate;
 use crate::negotiate::Resources;
@@ -74,6 +74,25 @@ pub struct CallTable {
     next_sweep: Option<Instant>,
 }
 
+/// What a call draws on, made of the table's other parts.
+macro_rules! context {
+    ($table:expr, $now:expr, $snapshot:expr) => {
+        Cx {
+            snapshot: $snapshot,
+            local: &$table.local,
+            call_ids: &$table.call_ids,
+            counters: &$table.counters,
+            outputs: &mut $table.outputs,
+            res: Resources {
+                now: $now,
+                ports: &mut $table.ports,
+                flows: &mut $table.flows,
+                rng: &mut $table.rng,
+            },
+        }
+    };
+}
+
 /// Takes a call out, hands it a context made of the table's other parts, puts it back and settles.
 macro_rules! with_call {
     ($table:expr, $now:expr, $snapshot:expr, $key:expr, |$call:ident, $cx:ident| $body:expr) => {{
@@ -81,19 +100,7 @@ macro_rules! with_call {
         $table.current = Some(key);
         let result = match $table.calls.get_mut(&key) {
             Some($call) => {
-                let mut context = Cx {
-                    snapshot: $snapshot,
-                    local: &$table.local,
-                    call_ids: &$table.call_ids,
-                    counters: &$table.counters,
-                    outputs: &mut $table.outputs,
-                    res: Resources {
-                        now: $now,
-                        ports: &mut $table.ports,
-                        flows: &mut $table.flows,
-                        rng: &mut $table.rng,
-                    },
-                };
+                let mut context = context!($table, $now, $snapshot);
                 let $cx = &mut context;
                 Some($body)
             }
@@ -342,9 +349,16 @@ impl CallTable {
                 self.counters.violation(Violation::UnknownDialog);
                 self.answer(source, &message, 481, &[]);
             }
-            Some(Method::Options) => self.answer_options(now, snapshot, source, &message),
+            // These are never without a dialog (RFC 3261 §15.1.2, RFC 3262 §4, RFC 3311 §5.1).
+            Some(Method::Bye | Method::Prack | Method::Update) => {
+                self.counters.violation(Violation::UnknownDialog);
+                self.answer(source, &message, 481, &[]);
+            }
             Some(_) if begins_call(&message) => self.admit(now, snapshot, source, message),
-            Some(_) => self.refuse_out_of_dialog(now, snapshot, source, &message),
+            Some(method) => {
+                let method = method.clone();
+                self.handle_alone(now, snapshot, source, message, &method);
+            }
         }
     }
 
@@ -362,25 +376,13 @@ impl CallTable {
             Way::Inbound
         };
         let judged = match way {
-            Way::Outbound => admit::outbound(now, snapshot, &self.counters, source, &invite),
+            Way::Outbound => admit::outbound(now, snapshot, &self.local, &self.counters, source, &invite),
             Way::Inbound => admit::inbound(now, snapshot, &self.local, &self.counters, source, &invite),
         };
         let begun = judged.and_then(|invitation| {
             self.check_room(now, snapshot, source, &invite)?;
             self.next_key += 1;
-            let mut cx = Cx {
-                snapshot,
-                local: &self.local,
-                call_ids: &self.call_ids,
-                counters: &self.counters,
-                outputs: &mut self.outputs,
-                res: Resources {
-                    now,
-                    ports: &mut self.ports,
-                    flows: &mut self.flows,
-                    rng: &mut self.rng,
-                },
-            };
+            let mut cx = context!(self, now, snapshot);
             Call::begin(&mut cx, self.next_key, source, invite.clone(), invitation).map_err(Answer::from)
         });
         match begun {
@@ -388,19 +390,56 @@ impl CallTable {
                 self.counters.admission(way, AdmissionResult::Admitted);
                 self.insert(call);
             }
-            Err(Answer::Silence) => {}
-            Err(Answer::Refuse { refusal, reason }) => {
-                self.counters.admission(way, refusal.counted);
-                let mut extra = Vec::new();
-                extra.extend(reason.as_deref().map(|reason| ("Reason", reason)));
-                let unsupported = invite
-                    .first(tollgate_sip::Header::ProxyRequire)
-                    .map(String::from_utf8_lossy);
-                if let (420, Some(names)) = (refusal.status, &unsupported) {
-                    extra.push(("Unsupported", names));
+            Err(why) => {
+                if let Answer::Refuse { refusal, .. } = &why {
+                    self.counters.admission(way, refusal.counted);
                 }
-                self.answer(source, &invite, refusal.status, &extra);
+                self.refuse(source, &invite, &why);
             }
+        }
+    }
+
+    /// Answers as judged; a 420 names what of Proxy-Require is not known, which is all of it (RFC 3261 §20.29).
+    fn refuse(&mut self, source: &Source, request: &SipMessage, why: &Answer) {
+        let Answer::Refuse { refusal, reason } = why else {
+            return;
+        };
+        let mut extra = Vec::new();
+        extra.extend(reason.as_deref().map(|reason| ("Reason", reason)));
+        let required: Vec<_> = request
+            .values(tollgate_sip::Header::ProxyRequire)
+            .map(String::from_utf8_lossy)
+            .collect();
+        let unsupported = required.join(", ");
+        if refusal.status == 420 {
+            extra.push(("Unsupported", &unsupported));
+        }
+        self.answer(source, request, refusal.status, &extra);
+    }
+
+    /// A request outside any dialog that begins no call: answered here, or passed on by the catch-all route.
+    fn handle_alone(&mut self, now: Now, snapshot: &Snapshot, source: &Source, request: SipMessage, method: &Method) {
+        let is_options = *method == Method::Options;
+        if is_options && (source.side == Side::Outside || admit::asks_us(snapshot, &self.local, &request)) {
+            return self.answer_options(now, snapshot, source, &request);
+        }
+        let judged = match (source.side, stands_alone(method)) {
+            (Side::Inside, true) => admit::alone(now, snapshot, &self.counters, source, &request),
+            (Side::Inside | Side::Outside, _) => Ok(None),
+        };
+        let passed = match judged {
+            Ok(None) if is_options => return self.answer_options(now, snapshot, source, &request),
+            Ok(None) => return self.refuse_out_of_dialog(now, snapshot, source, &request),
+            Ok(Some(way)) => self.check_room(now, snapshot, source, &request).and_then(|()| {
+                self.next_key += 1;
+                let mut cx = context!(self, now, snapshot);
+                Call::pass_alone(&mut cx, self.next_key, source, request.clone(), way).map_err(Answer::from)
+            }),
+            Err(why) => Err(why),
+        };
+        match passed {
+            Ok(call) => self.insert(call),
+            Err(why) => self.refuse(source, &request, &why),
         }
     }
 
@@ -524,8 +563,7 @@ impl CallTable {
 
     fn refuse_invalid(&mut self, source: &Source, message: &SipMessage, why: InvalidMessage) {
         self.counters.sip_parse_errors.at(why.index()).inc();
-        let is_answerable =
-            message.method().is_some_and(|method| *method != Method::Ack) && message.top_via().is_some();
+        let is_answerable = message.method().is_some_and(|method| *method != Method::Ack) && message.is_answerable();
         if let (true, Some(status)) = (is_answerable, why.status()) {
             self.answer(source, message, status, &[]);
         }

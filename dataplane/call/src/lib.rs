@@ -15,6 +15,7 @@ mod fallback;
 mod gate;
 mod negotiate;
 mod output;
+mod peer;
 mod ports;
 #[cfg(test)]
 mod testing;

@@ -32,7 +32,7 @@ impl PortPair {
     }
 }
 
-/// Port pairs of one side: free, lent, or quarantined.
+/// Port pairs of one side and address family: free, lent, or quarantined.
 #[derive(Debug, Default)]
 struct Shelf {
     free: VecDeque<PortPair>,
@@ -43,7 +43,8 @@ struct Shelf {
 /// All port pairs of one worker.
 #[derive(Debug, Default)]
 pub(crate) struct PortPool {
-    shelves: [Shelf; 2],
+    /// By [`Side::index`], then IPv6 and IPv4.
+    shelves: [[Shelf; 2]; 2],
 }
 
 impl PortPool {
@@ -52,40 +53,47 @@ impl PortPool {
     pub(crate) fn new(pairs: impl IntoIterator<Item = PortPair>) -> Self {
         let mut pool = Self::default();
         for pair in pairs {
-            pool.shelf(pair.side).free.push_back(pair);
+            pool.shelf_of(pair).free.push_back(pair);
         }
         pool
     }
 
     /// Lends the pair of a side and address family that has been free longest; `None` when there is none.
     pub(crate) fn take(&mut self, now: Instant, side: Side, is_ipv4: bool) -> Option<PortPair> {
-        let shelf = self.shelf(side);
+        let shelf = &mut self.shelves[side.index()][usize::from(is_ipv4)];
         shelf.release(now);
-        let at = shelf
-            .free
-            .iter()
-            .position(|pair| pair.advertised.is_ipv4() == is_ipv4)?;
+        let pair = shelf.free.pop_front()?;
         shelf.used += 1;
-        shelf.free.remove(at)
+        Some(pair)
+    }
+
+    /// Whether there is any pair of a side and address family, lent or not.
+    pub(crate) fn has_family(&self, side: Side, is_ipv4: bool) -> bool {
+        let shelf = &self.shelves[side.index()][usize::from(is_ipv4)];
+        shelf.used + shelf.free.len() + shelf.quarantined.len() > 0
     }
 
     /// Takes a pair back; it is lent again only after `quarantine`, so that late packets of the old call meet no new
     /// one.
     pub(crate) fn give_back(&mut self, now: Instant, pair: PortPair, quarantine: Duration) {
-        let shelf = self.shelf(pair.side);
+        let shelf = self.shelf_of(pair);
         shelf.used = shelf.used.saturating_sub(1);
         shelf.quarantined.push_back((now + quarantine, pair));
     }
 
     /// Pairs of a side: used, free, quarantined.
     pub(crate) fn counts(&mut self, now: Instant, side: Side) -> [usize; 3] {
-        let shelf = self.shelf(side);
-        shelf.release(now);
-        [shelf.used, shelf.free.len(), shelf.quarantined.len()]
+        let mut sums = [0; 3];
+        for shelf in &mut self.shelves[side.index()] {
+            shelf.release(now);
+            let counts = [shelf.used, shelf.free.len(), shelf.quarantined.len()];
+            sums.iter_mut().zip(counts).for_each(|(sum, count)| *sum += count);
+        }
+        sums
     }
 
-    fn shelf(&mut self, side: Side) -> &mut Shelf {
-        &mut self.shelves[side.index()]
+    fn shelf_of(&mut self, pair: PortPair) -> &mut Shelf {
+        &mut self.shelves[pair.side.index()][usize::from(pair.advertised.is_ipv4())]
     }
 }
 

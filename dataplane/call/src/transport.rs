@@ -4,6 +4,7 @@
 
 use std::fmt;
 use std::net::SocketAddr;
+use std::ops::RangeInclusive;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -17,6 +18,20 @@ pub struct ListenerId(pub u16);
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct ConnId(pub u64);
 
+/// Whom those who connect to a listener mean to reach (product.md 3).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Role {
+    /// Us: every outside listener, and inside the far end of the call agent's trunk.
+    Trunk,
+    /// The peer that the port is mapped to: the mapping service's ports, one listening socket for each.
+    Mapped {
+        /// The last port; the first is that of the listener's bound address.
+        last_port: u16,
+    },
+    /// The peer whose address was dialled: connections routed through us keep their destination (TPROXY).
+    Transparent,
+}
+
 /// One SIP listener.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Listener {
@@ -26,6 +41,30 @@ pub struct Listener {
     pub transport: Transport,
     /// Bound and advertised address.
     pub address: WireAddr,
+    /// Whom it stands for; outside always [`Role::Trunk`].
+    pub role: Role,
+}
+
+impl Listener {
+    /// Its ports: one, or a mapping service's range.
+    #[must_use]
+    pub const fn ports(&self) -> RangeInclusive<u16> {
+        let first = self.address.bound.port();
+        match self.role {
+            Role::Trunk | Role::Transparent => first..=first,
+            Role::Mapped { last_port } => first..=last_port,
+        }
+    }
+
+    /// What Via and Contact tell those who connected to `local`: where they believe the far end to be.
+    #[must_use]
+    pub fn told(&self, local: SocketAddr) -> SocketAddr {
+        match self.role {
+            Role::Trunk => self.address.advertised,
+            Role::Mapped { .. } => SocketAddr::new(self.address.advertised.ip(), local.port()),
+            Role::Transparent => local,
+        }
+    }
 }
 
 /// Our SIP addresses, fixed at start.
@@ -33,6 +72,20 @@ pub struct Listener {
 pub struct LocalAddresses {
     /// Every listener; [`ListenerId`] is an index.
     pub listeners: Vec<Listener>,
+}
+
+impl LocalAddresses {
+    /// The listener of an id.
+    #[must_use]
+    pub fn get(&self, id: ListenerId) -> Option<&Listener> {
+        self.listeners.get(usize::from(id.0))
+    }
+
+    /// The listeners of a side that stand for us, in order: those we speak from and may be spoken to as.
+    pub fn own(&self, side: Side) -> impl Iterator<Item = (ListenerId, &Listener)> {
+        let numbered = (0..=u16::MAX).map(ListenerId).zip(&self.listeners);
+        numbered.filter(move |(_, listener)| listener.side == side && listener.role == Role::Trunk)
+    }
 }
 
 /// What a peer proved in its TLS handshake: the names of its certificate (RFC 5922 §7.1; calls.md 3).
@@ -53,6 +106,9 @@ pub struct Source {
     pub listener: ListenerId,
     /// The sender's address.
     pub remote: SocketAddr,
+    /// The address it sent to: on a mapped port the mapped address, on a transparent listener the original destination;
+    /// for datagrams the bound address.
+    pub local: SocketAddr,
     /// The connection, for streams.
     pub conn: Option<ConnId>,
     /// The peer's certificate names; always there outside.

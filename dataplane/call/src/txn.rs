@@ -62,25 +62,49 @@ pub(crate) enum Purpose {
 }
 
 /// What names a server transaction (RFC 3261 §17.2.3): top branch, sent-by, and the method, ACK standing for INVITE.
+///
+/// A branch that does not begin with the magic, or none, names nothing by itself: what else §17.2.3 tells such requests
+/// apart by is compared too. Call-ID and side are the call's.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct RequestKey<'m> {
     branch: &'m [u8],
     host: &'m [u8],
     port: Option<u16>,
+    without_magic: Option<Unbranched<'m>>,
+}
+
+/// What names a transaction of an implementation before RFC 3261.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Unbranched<'m> {
+    request_uri: &'m [u8],
+    from_tag: &'m [u8],
+    cseq: u32,
 }
 
 impl<'m> RequestKey<'m> {
     pub(crate) fn of(request: &'m SipMessage) -> Option<Self> {
         let via = request.top_via()?;
+        let without_magic = match via.has_magic_branch() {
+            true => None,
+            false => Some(Unbranched {
+                request_uri: request.request_uri(),
+                from_tag: request.from()?.tag()?,
+                cseq: request.cseq()?.number,
+            }),
+        };
         Some(Self {
-            branch: via.branch()?,
+            branch: via.branch().unwrap_or_default(),
             host: via.host,
             port: via.port,
+            without_magic,
         })
     }
 
     fn matches(&self, other: &Self) -> bool {
-        self.branch == other.branch && self.port == other.port && self.host.eq_ignore_ascii_case(other.host)
+        self.branch == other.branch
+            && self.port == other.port
+            && self.host.eq_ignore_ascii_case(other.host)
+            && self.without_magic == other.without_magic
     }
 }
 

@@ -30,6 +30,9 @@ pub const DATAGRAMS_PER_TURN: usize = 64;
 /// Connections accepted from one listener before other work has its turn.
 pub const ACCEPTS_PER_TURN: usize = 64;
 
+/// Most ports of the mapping service: each is a listening socket.
+pub const MAPPED_PORTS_MAX: usize = 2_000;
+
 /// Live calls that one worker shows in [`crate::Handle::views`].
 pub const VIEWS_PER_WORKER: usize = 4_096;
 
@@ -39,7 +42,7 @@ pub const SPARE_DESCRIPTORS: u64 = 128;
 /// Everything the data plane must know before it starts.
 #[derive(Clone, Debug)]
 pub struct RuntimeConfig {
-    /// SIP listeners.
+    /// SIP listeners; a mapping service's ports and transparent ones are among them, by their role.
     pub local: LocalAddresses,
     /// TLS towards peer edges: always mutual. Needed for outside listeners and dials.
     pub tls_outside: Option<TlsSide>,

@@ -24,5 +24,7 @@ pub use hooks::{BrokenStream, Core, CoreOutput, Forward, Framer, Steering, Verdi
 pub use sip_io::DIAL_FAILURES;
 pub use socket::BindError;
 pub use start::{Dataplane, Handle, Liveness, StartError};
-pub use telemetry::{HandshakeFailure, SipIoCounters, Telemetry, WorkerIoCounters, transport_index};
+pub use telemetry::{
+    HandshakeFailure, MappedPortCounters, SipIoCounters, Telemetry, WorkerIoCounters, transport_index,
+};
 pub use worker::{LayoutError, MediaPair, MediaRange, media_layout};

@@ -6,13 +6,14 @@ use std::io;
 use std::net::{IpAddr, SocketAddr};
 
 use socket2::{Domain, Protocol, Socket, Type};
+use tollgate_call::transport::Role;
 use tollgate_contract::Transport;
 
 /// An address that cannot be bound.
 #[derive(Debug, thiserror::Error)]
 #[error("cannot bind {purpose} {transport} {address}: {why}")]
 pub struct BindError {
-    /// `SIP` or `media`.
+    /// `SIP`, `mapped SIP`, `transparent SIP` or `media`.
     pub purpose: &'static str,
     /// The transport.
     pub transport: &'static str,
@@ -35,17 +36,29 @@ pub(crate) fn udp(address: SocketAddr, purpose: &'static str) -> Result<mio::net
     Ok(mio::net::UdpSocket::from_std(socket))
 }
 
-/// A listening TCP socket, non-blocking, for TCP or TLS.
-pub(crate) fn listener(address: SocketAddr, transport: Transport) -> Result<mio::net::TcpListener, BindError> {
+/// A listening TCP socket, non-blocking, for TCP or TLS. A transparent one takes connections to any address.
+pub(crate) fn listener(
+    address: SocketAddr,
+    transport: Transport,
+    role: Role,
+) -> Result<mio::net::TcpListener, BindError> {
     let made = || -> io::Result<std::net::TcpListener> {
         let socket = plain_socket(address, Type::STREAM, Protocol::TCP)?;
         // A restart must not wait for connections of the former process to leave TIME-WAIT.
         socket.set_reuse_address(true)?;
+        if role == Role::Transparent {
+            make_transparent(&socket, address)?;
+        }
         socket.bind(&address.into())?;
         socket.listen(BACKLOG)?;
         Ok(socket.into())
     };
-    let listener = made().map_err(|why| bind_error("SIP", transport, address, why))?;
+    let purpose = match role {
+        Role::Trunk => "SIP",
+        Role::Mapped { .. } => "mapped SIP",
+        Role::Transparent => "transparent SIP",
+    };
+    let listener = made().map_err(|why| bind_error(purpose, transport, address, why))?;
     Ok(mio::net::TcpListener::from_std(listener))
 }
 
@@ -75,6 +88,18 @@ fn plain_socket(address: SocketAddr, kind: Type, protocol: Protocol) -> io::Resu
     }
     socket.set_nonblocking(true)?;
     Ok(socket)
+}
+
+/// Lets a socket stand for addresses that are not ours (IP_TRANSPARENT, IPV6_TRANSPARENT).
+fn make_transparent(socket: &Socket, address: SocketAddr) -> io::Result<()> {
+    let made = match address {
+        SocketAddr::V4(_) => socket.set_ip_transparent_v4(true),
+        SocketAddr::V6(_) => socket.set_ip_transparent_v6(true),
+    };
+    made.map_err(|why| match why.kind() == io::ErrorKind::PermissionDenied {
+        true => io::Error::new(why.kind(), "a transparent listener needs the capability CAP_NET_ADMIN"),
+        false => why,
+    })
 }
 
 const fn bind_error(purpose: &'static str, transport: Transport, address: SocketAddr, why: io::Error) -> BindError {

@@ -11,19 +11,19 @@ use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
 use mio::{Poll, Waker};
-use tollgate_call::transport::{Listener, TransportEvent};
+use tollgate_call::transport::{Listener, LocalAddresses, Role, TransportEvent};
 use tollgate_contract::publish::Reader;
 use tollgate_contract::{CallView, Report, Side, Transport};
 
 use crate::channel::{Bell, Mailbox, Postbox, mailbox};
-use crate::config::RuntimeConfig;
+use crate::config::{MAPPED_PORTS_MAX, RuntimeConfig};
 use crate::descriptors::{self, Demand, TooFewDescriptors};
 use crate::hooks::{Core, Steering};
 use crate::sip_io::{Exchange, ExchangeParts, Listeners, OUTBOX, SipIo};
 use crate::socket::BindError;
 use crate::status::{Heartbeat, ViewBoard};
 use crate::telemetry::Telemetry;
-use crate::tls::ClientAuth;
+use crate::tls::{ClientAuth, CurrentTls, TlsSide};
 use crate::worker::{LayoutError, MAILBOX, MediaPair, MediaSockets, Outgoing, Turn, TurnParts, Worker, media_layout};
 
 /// Why the data plane does not start.
@@ -61,6 +61,15 @@ pub enum StartError {
     /// Too many listeners to number.
     #[error("more than 65,535 listeners")]
     TooManyListeners,
+    /// A mapping service's range is empty, or the ranges are too large together.
+    #[error("the mapped ports from {0} are none, or all mapped ports together are more than {MAPPED_PORTS_MAX}")]
+    MappedPorts(SocketAddr),
+    /// A mapped or transparent listener is outside or for datagrams.
+    #[error("the listener {0} stands for peers and so must be inside and over TCP or TLS")]
+    NotInsideStream(SocketAddr),
+    /// Calls from outside have no address to show to the call agent.
+    #[error("beside mapped or transparent listeners there must be an inside listener that is the edge's own")]
+    NoOwnInside,
     /// The system refuses a thread or a poller.
     #[error("cannot start the threads: {0}")]
     System(#[from] io::Error),
@@ -78,6 +87,8 @@ pub struct Handle {
     stop: Arc<AtomicBool>,
     bells: Vec<Bell>,
     views: Arc<ViewBoard>,
+    tls: CurrentTls,
+    local: LocalAddresses,
     threads: Vec<Thread>,
 }
 
@@ -141,7 +152,7 @@ impl Dataplane {
             steering,
             listeners,
             registry: sip_poll.registry().try_clone()?,
-            tls: [config.tls_inside, config.tls_outside],
+            tls: frame.tls.clone(),
             workers: postboxes,
             outbox: outgoing,
             limits: config.limits,
@@ -207,6 +218,16 @@ impl Handle {
         }
     }
 
+    /// Puts new TLS settings in force, inside and outside, for handshakes from now on; connections that stand keep theirs.
+    ///
+    /// # Errors
+    /// [`StartError::NoTlsSettings`] and [`StartError::OutsideWithoutClientAuth`]; the old settings stay then.
+    pub fn set_tls(&self, inside: Option<TlsSide>, outside: Option<TlsSide>) -> Result<(), StartError> {
+        check_tls(&self.local, [inside.as_ref(), outside.as_ref()])?;
+        self.tls.set([inside, outside]);
+        Ok(())
+    }
+
     /// Tells every thread to end; calls end with them. A drain is a snapshot with [`tollgate_contract::Admission`].
     pub fn stop(&self) {
         self.stop.store(true, Ordering::Release);
@@ -238,17 +259,21 @@ struct Frame {
     stop: Arc<AtomicBool>,
     views: Arc<ViewBoard>,
     bells: Vec<Bell>,
+    tls: CurrentTls,
+    local: LocalAddresses,
 }
 
 impl Frame {
     fn new(config: &RuntimeConfig, listeners: &Listeners) -> io::Result<Self> {
         Ok(Self {
             started: Instant::now(),
-            telemetry: Arc::new(Telemetry::new(config.workers)),
+            telemetry: Arc::new(Telemetry::new(config.workers, &config.local)),
             addresses: listeners.addresses()?,
             stop: Arc::new(AtomicBool::new(false)),
             views: Arc::new(ViewBoard::new(config.workers)),
             bells: Vec::new(),
+            tls: CurrentTls::new([config.tls_inside.clone(), config.tls_outside.clone()]),
+            local: config.local.clone(),
         })
     }
 
@@ -305,6 +330,8 @@ impl Frame {
             stop,
             views,
             bells,
+            tls,
+            local,
             ..
         } = self;
         let handle = Handle {
@@ -313,6 +340,8 @@ impl Frame {
             stop,
             bells,
             views,
+            tls,
+            local,
             threads,
         };
         if let Err(why) = spawned {
@@ -342,33 +371,55 @@ fn check(config: &RuntimeConfig, cores: usize, readers: usize) -> Result<(), Sta
     if cores != config.workers || readers != config.workers + 1 {
         return Err(mismatch(config, cores, readers));
     }
-    if config.local.listeners.len() > usize::from(u16::MAX) {
+    if sip_sockets(&config.local) > usize::from(u16::MAX) {
         return Err(StartError::TooManyListeners);
     }
-    if config
-        .tls_outside
-        .as_ref()
-        .is_some_and(|tls| tls.client_auth() != ClientAuth::Required)
-    {
-        return Err(StartError::OutsideWithoutClientAuth);
-    }
-    config
-        .local
-        .listeners
-        .iter()
-        .try_for_each(|listener| check_listener(config, listener))
+    check_roles(&config.local)?;
+    check_tls(&config.local, [config.tls_inside.as_ref(), config.tls_outside.as_ref()])
 }
 
-fn check_listener(config: &RuntimeConfig, listener: &Listener) -> Result<(), StartError> {
-    let settings = match listener.side {
-        Side::Inside => &config.tls_inside,
-        Side::Outside => &config.tls_outside,
-    };
+/// Whether the listeners can live with these settings, in order of [`Side::index`].
+fn check_tls(local: &LocalAddresses, sides: [Option<&TlsSide>; 2]) -> Result<(), StartError> {
+    let outside = sides[Side::Outside.index()];
+    if outside.is_some_and(|tls| tls.client_auth() != ClientAuth::Required) {
+        return Err(StartError::OutsideWithoutClientAuth);
+    }
+    let mut listeners = local.listeners.iter();
+    listeners.try_for_each(|listener| check_listener(listener, sides[listener.side.index()]))
+}
+
+fn check_listener(listener: &Listener, settings: Option<&TlsSide>) -> Result<(), StartError> {
     match (listener.side, listener.transport) {
         (_, Transport::Tls) if settings.is_none() => Err(StartError::NoTlsSettings(listener.address.bound)),
         (Side::Outside, Transport::Udp | Transport::Tcp) => Err(StartError::OutsideNotTls(listener.address.bound)),
         (_, Transport::Udp | Transport::Tcp | Transport::Tls) => Ok(()),
     }
+}
+
+/// Listeners that stand for peers are inside, bounded, and beside one of our own.
+fn check_roles(local: &LocalAddresses) -> Result<(), StartError> {
+    let mut mapped = 0;
+    for listener in local.listeners.iter().filter(|listener| listener.role != Role::Trunk) {
+        let address = listener.address.bound;
+        if listener.side == Side::Outside || listener.transport == Transport::Udp {
+            return Err(StartError::NotInsideStream(address));
+        }
+        if local.own(Side::Inside).next().is_none() {
+            return Err(StartError::NoOwnInside);
+        }
+        if let Role::Mapped { .. } = listener.role {
+            mapped += listener.ports().len();
+            if address.port() == 0 || listener.ports().is_empty() || mapped > MAPPED_PORTS_MAX {
+                return Err(StartError::MappedPorts(address));
+            }
+        }
+    }
+    Ok(())
+}
+
+/// Sockets of all listeners.
+fn sip_sockets(local: &LocalAddresses) -> usize {
+    local.listeners.iter().map(|listener| listener.ports().len()).sum()
 }
 
 const fn mismatch(config: &RuntimeConfig, cores: usize, readers: usize) -> StartError {
@@ -381,10 +432,7 @@ const fn mismatch(config: &RuntimeConfig, cores: usize, readers: usize) -> Start
 
 fn demand(config: &RuntimeConfig, layout: &[Vec<MediaPair>]) -> Demand {
     let media_sockets = 2 * layout.iter().map(Vec::len).sum::<usize>() as u64;
-    let (listeners, connections) = (
-        config.local.listeners.len() as u64,
-        config.limits.connections_max as u64,
-    );
+    let (listeners, connections) = (sip_sockets(&config.local) as u64, config.limits.connections_max as u64);
     Demand {
         media_sockets,
         listeners,

@@ -2,6 +2,9 @@
 //!
 //! Each thread writes only its own set, so no counter is contended. It keeps no history and formats nothing.
 
+use std::net::SocketAddr;
+
+use tollgate_call::transport::{ListenerId, LocalAddresses, Role, Source};
 use tollgate_contract::counters::Counter;
 use tollgate_contract::{Side, Transport};
 
@@ -12,16 +15,59 @@ pub struct Telemetry {
     pub workers: Vec<WorkerIoCounters>,
     /// Those of the SIP thread.
     pub sip: SipIoCounters,
+    /// One set for each port of the mapping service, in order of listener and port; the SIP thread counts.
+    pub mapped: Vec<MappedPortCounters>,
 }
 
 impl Telemetry {
     /// All zero.
-    pub(crate) fn new(workers: usize) -> Self {
+    pub(crate) fn new(workers: usize, local: &LocalAddresses) -> Self {
         Self {
             workers: (0..workers).map(|_| WorkerIoCounters::default()).collect(),
             sip: SipIoCounters::default(),
+            mapped: mapped_ports(local),
         }
     }
+
+    /// The counters of the mapped port that a connection came to; `None` for other connections.
+    pub(crate) fn mapped_port(&self, source: &Source) -> Option<&MappedPortCounters> {
+        let key = (source.listener.0, source.local.port());
+        let found = self
+            .mapped
+            .binary_search_by_key(&key, |port| (port.listener.0, port.address.port()));
+        self.mapped.get(found.ok()?)
+    }
+}
+
+fn mapped_ports(local: &LocalAddresses) -> Vec<MappedPortCounters> {
+    let numbered = (0..=u16::MAX).map(ListenerId).zip(&local.listeners);
+    let mapped = numbered.filter(|(_, listener)| matches!(listener.role, Role::Mapped { .. }));
+    let port = |listener: ListenerId, address: SocketAddr| MappedPortCounters {
+        listener,
+        address,
+        open: Counter::default(),
+        accepted: Counter::default(),
+    };
+    mapped
+        .flat_map(|(id, listener)| {
+            let ip = listener.address.bound.ip();
+            listener
+                .ports()
+                .map(move |number| port(id, SocketAddr::new(ip, number)))
+        })
+        .collect()
+}
+
+/// What is counted of one port of the mapping service: it tells whether a mapping is in use.
+#[derive(Debug)]
+pub struct MappedPortCounters {
+    listener: ListenerId,
+    /// The bound address.
+    pub address: SocketAddr,
+    /// Connections open now.
+    pub open: Counter,
+    /// Connections accepted; those without a mapping are not among them.
+    pub accepted: Counter,
 }
 
 /// What one worker counts.
@@ -64,6 +110,10 @@ pub struct SipIoCounters {
     pub open: [[Counter; 3]; 2],
     /// Connections accepted.
     pub accepted: Counter,
+    /// Connections accepted by a transparent listener; they are among those accepted.
+    pub accepted_transparent: Counter,
+    /// Connections to a mapped port without a mapping, closed at once.
+    pub unmapped: Counter,
     /// Connections dialled, counted when they stand.
     pub dialled: Counter,
     /// Dials that failed for good, by the index of [`crate::DIAL_FAILURES`].

@@ -39,11 +39,14 @@ pub enum InvalidMessage {
     /// The method of CSeq is not that of the request line.
     #[error("CSeq method differs")]
     CSeqMethod,
+    /// A Request-URI longer than any party's (RFC 3261 §21.4.12).
+    #[error("Request-URI too long")]
+    UriTooLong,
 }
 
 impl InvalidMessage {
     /// Every counter name, in the order of [`index`](Self::index).
-    pub const NAMES: [&'static str; 11] = [
+    pub const NAMES: [&'static str; 12] = [
         "not_sip",
         "version",
         "start_line",
@@ -55,6 +58,7 @@ impl InvalidMessage {
         "malformed_header",
         "content_length",
         "cseq_method",
+        "uri_too_long",
     ];
 
     /// The counter of this error.
@@ -72,6 +76,7 @@ impl InvalidMessage {
             Self::Malformed(_) => 8,
             Self::ContentLength => 9,
             Self::CSeqMethod => 10,
+            Self::UriTooLong => 11,
         }
     }
 
@@ -82,6 +87,7 @@ impl InvalidMessage {
             Self::NotSip => None,
             Self::Version => Some(505),
             Self::TooLarge => Some(513),
+            Self::UriTooLong => Some(414),
             Self::StartLine
             | Self::HeaderLine
             | Self::Truncated

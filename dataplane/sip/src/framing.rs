@@ -4,7 +4,7 @@
 
 use crate::headers::Header;
 use crate::message::MAX_MESSAGE;
-use crate::scan::trim;
+use crate::scan::{trim, trim_name};
 
 /// Longest header part of a message on a stream before its end is seen.
 const MAX_HEAD: usize = 32_768;
@@ -131,7 +131,7 @@ fn content_length(head: &[u8]) -> Result<usize, FramingError> {
             continue;
         };
         let (name, value) = line.split_at(colon);
-        if Header::from_name(name.trim_ascii_end()) != Header::ContentLength {
+        if Header::from_name(trim_name(name)) != Header::ContentLength {
             continue;
         }
         let value = trim(value.get(1..).unwrap_or_default());

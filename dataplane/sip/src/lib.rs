@@ -4,6 +4,7 @@
 //! peer sends may panic: positions come from our own scan, numbers of the peer are only ever compared.
 #![forbid(unsafe_code)]
 
+mod check;
 pub mod edit;
 mod error;
 pub mod framing;
@@ -13,6 +14,7 @@ mod name_addr;
 pub mod response;
 mod scan;
 pub mod sdp;
+mod syntax;
 pub mod transaction;
 mod uri;
 mod via;

@@ -1,6 +1,7 @@
 //! From, To, Contact, Route: a URI with a display name and parameters (RFC 3261 §20.10).
 
 use crate::scan::{find_outside, param, push_params, trim};
+use crate::syntax::{Values, are_params, is_display_name, is_token_text, is_uri};
 use crate::uri::SipUri;
 
 /// A `name-addr` or `addr-spec` with header parameters, borrowed from its text.
@@ -15,7 +16,8 @@ pub struct NameAddr<'t> {
 }
 
 impl<'t> NameAddr<'t> {
-    /// Splits one value; `None` if the brackets do not close or there is no URI.
+    /// Splits one value; `None` if it is not of the grammar of RFC 3261 §20.10 and §25.1: brackets that do not close, no
+    /// URI, a display name that is neither tokens nor one quoted string, an empty or repeated parameter.
     #[must_use]
     pub fn parse(text: &'t [u8]) -> Option<Self> {
         let text = trim(text);
@@ -36,15 +38,33 @@ impl<'t> NameAddr<'t> {
                     uri: trim(text.get(..end)?),
                     params: trim(text.get(end..)?),
                 }
+                .without_brackets()?
             }
         };
-        let has_scheme = found
-            .uri
-            .iter()
-            .position(|byte| *byte == b':')
-            .is_some_and(|colon| colon > 0);
-        let params_begin_well = matches!(found.params, [] | [b';', ..]);
-        (has_scheme && params_begin_well).then_some(found)
+        found.is_whole().then_some(found)
+    }
+
+    /// §20.10: a URI with a comma, question mark or semicolon stands in brackets.
+    fn without_brackets(self) -> Option<Self> {
+        let is_unambiguous = !self.uri.iter().any(|byte| matches!(byte, b',' | b'?' | b'"'));
+        is_unambiguous.then_some(self)
+    }
+
+    fn is_whole(&self) -> bool {
+        let is_sip = |scheme: &[u8]| {
+            self.uri
+                .get(..scheme.len())
+                .is_some_and(|head| head.eq_ignore_ascii_case(scheme))
+        };
+        let has_uri = if is_sip(b"sip:") || is_sip(b"sips:") {
+            self.sip_uri().is_some()
+        } else {
+            is_uri(self.uri)
+        };
+        has_uri
+            && is_display_name(self.display)
+            && are_params(self.params, Values::Header)
+            && param(self.params, "tag").is_none_or(is_token_text)
     }
 
     /// The `tag` parameter.
@@ -98,7 +118,23 @@ mod tests {
 
     #[test]
     fn unclosed_brackets_and_missing_schemes_are_none() {
-        for bad in [&b"<sip:a@h"[..], b"", b"Alice", b"<>", b"<sip:a@h> x"] {
+        for bad in [
+            &b"<sip:a@h"[..],
+            b"",
+            b"Alice",
+            b"<>",
+            b"<sip:a@h> x",
+            b"< sip:a@h >",
+            b"\"A <sip:a@h>",
+            b"Bell, A <sip:a@h>",
+            b"<sip:a@h>;;;;",
+            b"<sip:a@h>;tag=",
+            b"<sip:a@h>;tag=1;tag=2",
+            b"<sip:a@h>;tag=\"q\"",
+            b"sip:a@h?Route=x",
+            b"\"a\xc0\xaf\" <sip:a@h>",
+            b"<<sip:a@h>>",
+        ] {
             assert_eq!(NameAddr::parse(bad), None, "{bad:?}");
         }
     }

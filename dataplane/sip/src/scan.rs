@@ -32,6 +32,15 @@ pub fn trim(mut text: &[u8]) -> &[u8] {
     text
 }
 
+/// A header name without the blanks that may stand before its colon: spaces and tabs, never a line end (RFC 3261 §25.1,
+/// HCOLON).
+pub(crate) fn trim_name(mut name: &[u8]) -> &[u8] {
+    while let [rest @ .., b' ' | b'\t'] = name {
+        name = rest;
+    }
+    name
+}
+
 /// Position of `wanted` outside quoted strings and outside `<…>`.
 pub(crate) fn find_outside(text: &[u8], wanted: u8) -> Option<usize> {
     let mut quoted = false;
@@ -128,12 +137,16 @@ pub fn param<'t>(text: &'t [u8], name: &str) -> Option<&'t [u8]> {
         .map(|(_, value)| value)
 }
 
-/// A decimal number of digits only that fits `u32`.
+/// A decimal number of digits only that fits `u32`; zeros in front count for nothing.
 pub(crate) fn number(text: &[u8]) -> Option<u32> {
-    if text.is_empty() || text.len() > 10 || !text.iter().all(u8::is_ascii_digit) {
+    if text.is_empty() || !text.iter().all(u8::is_ascii_digit) {
         return None;
     }
-    let value = text.iter().fold(0u64, |sum, digit| sum * 10 + u64::from(digit - b'0'));
+    let zeros = text.iter().take_while(|digit| **digit == b'0').count();
+    let digits = text.get(zeros..).filter(|digits| digits.len() <= 10)?;
+    let value = digits
+        .iter()
+        .fold(0u64, |sum, digit| sum * 10 + u64::from(digit - b'0'));
     u32::try_from(value).ok()
 }
 

@@ -1,6 +1,7 @@
 //! SIP URIs, as far as the edge looks into them (RFC 3261 §19.1).
 
 use crate::scan::{host_port, param, push_params};
+use crate::syntax::{Values, are_params, are_uri_headers, is_userinfo};
 
 /// The parts of a `sip:` or `sips:` URI, borrowed from its text.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -15,10 +16,13 @@ pub struct SipUri<'t> {
     pub port: Option<u16>,
     /// Parameters with their leading `;`, without the `?headers`.
     pub params: &'t [u8],
+    /// What follows `?`: fields that whoever dials the URI is to put into its request. `None` without `?`.
+    pub headers: Option<&'t [u8]>,
 }
 
 impl<'t> SipUri<'t> {
-    /// Splits a URI; `None` if it is not a SIP URI or its host or port is malformed.
+    /// Splits a URI; `None` if it is not a SIP URI, or one with a letter, escape, host, port or parameter that the
+    /// grammar does not have (RFC 3261 §25.1).
     #[must_use]
     pub fn parse(text: &'t [u8]) -> Option<Self> {
         let colon = text.iter().position(|byte| *byte == b':')?;
@@ -26,26 +30,29 @@ impl<'t> SipUri<'t> {
         if !scheme.eq_ignore_ascii_case(b"sip") && !scheme.eq_ignore_ascii_case(b"sips") {
             return None;
         }
-        if rest
-            .iter()
-            .any(|byte| matches!(byte, b' ' | b'\t' | b'\r' | b'\n' | b'<' | b'>'))
-        {
+        if rest.iter().any(|byte| crate::scan::is_lws(*byte)) {
             return None;
         }
         let (user, rest) = match rest.iter().position(|byte| *byte == b'@') {
             Some(at) => (Some(rest.get(..at)?), rest.get(at + 1..)?),
             None => (None, rest),
         };
-        let rest = rest.split(|byte| *byte == b'?').next()?;
+        let (rest, headers) = match rest.iter().position(|byte| *byte == b'?') {
+            Some(at) => (rest.get(..at)?, Some(rest.get(at + 1..)?)),
+            None => (rest, None),
+        };
         let params_at = rest.iter().position(|byte| *byte == b';').unwrap_or(rest.len());
         let (authority, params) = rest.split_at_checked(params_at)?;
         let (host, port) = host_port(authority)?;
-        Some(Self {
+        let is_whole =
+            user.is_none_or(is_userinfo) && are_params(params, Values::Uri) && headers.is_none_or(are_uri_headers);
+        is_whole.then_some(Self {
             scheme,
             user,
             host,
             port,
             params,
+            headers,
         })
     }
 
@@ -99,6 +106,14 @@ mod tests {
             b"sip:a@",
             b"sip:a@h:99999",
             b"sip:a@h i",
+            b"sip:a@h :5060",
+            b"sip:@h",
+            b"sip:a%zz@h",
+            b"sip:a@h;;lr",
+            b"sip:a@h; lr",
+            b"sip:2001:db8::10",
+            b"sip:a@b@c",
+            b"sip:a\"b@h",
             b"http://x",
             b"",
         ] {

@@ -2,7 +2,8 @@
 
 use std::net::IpAddr;
 
-use crate::scan::{host_port, is_lws, is_token, param, push_params, trim};
+use crate::scan::{host_port, is_lws, number, param, push_params, trim};
+use crate::syntax::{Values, are_params, is_token_text};
 
 /// One Via value, borrowed from its text.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -21,7 +22,8 @@ impl<'t> Via<'t> {
     /// The start of every branch made by RFC 3261 (§8.1.1.7).
     pub const MAGIC: &'static str = "z9hG4bK";
 
-    /// Splits one Via value; `None` if it is malformed.
+    /// Splits one Via value; `None` if it is malformed: another version, no host, an empty or repeated parameter, a branch
+    /// that is empty or the magic alone, a `received` that is no address, an `rport` that is no port.
     #[must_use]
     pub fn parse(text: &'t [u8]) -> Option<Self> {
         let text = trim(text);
@@ -31,19 +33,40 @@ impl<'t> Via<'t> {
             return None;
         }
         let end = rest.iter().position(|byte| is_lws(*byte))?;
-        let transport = rest.get(..end)?;
-        if transport.is_empty() || !transport.iter().all(|byte| is_token(*byte)) {
-            return None;
-        }
+        let transport = rest.get(..end).filter(|name| is_token_text(name))?;
         let rest = trim(rest.get(end..)?);
         let params_at = rest.iter().position(|byte| *byte == b';').unwrap_or(rest.len());
         let (host, port) = host_port(trim(rest.get(..params_at)?))?;
-        Some(Self {
+        let via = Self {
             transport,
             host,
             port,
             params: rest.get(params_at..)?,
-        })
+        };
+        via.has_good_params().then_some(via)
+    }
+
+    /// RFC 3261 §20.42 and §8.1.1.7, RFC 3581 §3. `received` is read with brackets too (RFC 5118 §4.5).
+    fn has_good_params(&self) -> bool {
+        let good = |name: &str, is_good: fn(&[u8]) -> bool| param(self.params, name).is_none_or(is_good);
+        are_params(self.params, Values::Header)
+            && good("branch", |branch| {
+                is_token_text(branch) && !branch.eq_ignore_ascii_case(Self::MAGIC.as_bytes())
+            })
+            && good("received", is_address)
+            && good("rport", |port| {
+                port.is_empty() || number(port).is_some_and(|port| port <= 65_535)
+            })
+            && good("ttl", |ttl| number(ttl).is_some_and(|ttl| ttl <= 255))
+            && good("maddr", |host| host_port(host).is_some_and(|(_, port)| port.is_none()))
+    }
+
+    /// Whether the branch is of RFC 3261 and alone names the transaction (§17.2.3).
+    #[must_use]
+    pub fn has_magic_branch(&self) -> bool {
+        self.branch()
+            .and_then(|branch| branch.get(..Self::MAGIC.len()))
+            .is_some_and(|head| head.eq_ignore_ascii_case(Self::MAGIC.as_bytes()))
     }
 
     /// The branch parameter, if it is there and not empty.
@@ -88,6 +111,15 @@ impl<'t> Via<'t> {
     }
 }
 
+/// An IP address, with or without the brackets of IPv6.
+fn is_address(text: &[u8]) -> bool {
+    let inner = text
+        .strip_prefix(b"[")
+        .and_then(|rest| rest.strip_suffix(b"]"))
+        .unwrap_or(text);
+    std::str::from_utf8(inner).is_ok_and(|inner| inner.parse::<IpAddr>().is_ok())
+}
+
 fn slash_part(text: &[u8]) -> Option<(&[u8], &[u8])> {
     let slash = text.iter().position(|byte| *byte == b'/')?;
     Some((trim(text.get(..slash)?), trim(text.get(slash + 1..)?)))
@@ -123,6 +155,17 @@ mod tests {
     }
 
     #[test]
+    fn received_is_read_with_brackets_and_without() {
+        for received in ["[2001:db8::9:255]", "2001:db8::9:255", "192.0.2.1"] {
+            let text = format!("SIP/2.0/UDP [2001:db8::9:1];received={received};branch=390skdjuw");
+            let via = Via::parse(text.as_bytes()).unwrap();
+            assert!(!via.has_magic_branch(), "{received}");
+        }
+        assert!(Via::parse(b"SIP/2.0/UDP h;branch=Z9HG4BKx").unwrap().has_magic_branch());
+        assert!(!Via::parse(b"SIP/2.0/UDP h").unwrap().has_magic_branch());
+    }
+
+    #[test]
     fn malformed_values_are_none() {
         for bad in [
             &b"SIP/3.0/UDP h"[..],
@@ -130,6 +173,12 @@ mod tests {
             b"SIP/2.0/UDP",
             b"SIP/2.0/UDP [::1",
             b"HTTP/2.0/UDP h",
+            b"SIP/2.0/UDP h;;",
+            b"SIP/2.0/UDP h;branch=",
+            b"SIP/2.0/UDP h;branch=z9hG4bK",
+            b"SIP/2.0/UDP h;received=<script>;branch=z9hG4bK1",
+            b"SIP/2.0/UDP h;rport=70000;branch=z9hG4bK1",
+            b"SIP/2.0/UDP h;branch=z9hG4bK1;branch=z9hG4bK2",
             b"",
         ] {
             assert_eq!(Via::parse(bad), None, "{bad:?}");

@@ -213,3 +213,46 @@ fn an_offer_without_a_usable_crypto_line_is_488() {
         assert_eq!(heard(&ok.body, 0).crypto[0].tag, 2, "the unusable line is skipped");
     }
 }
+
+#[test]
+fn media_is_of_the_family_that_its_party_names_and_not_of_the_signallings() {
+    for way in [Way::Outbound, Way::Inbound] {
+        let mut bed = Setup {
+            has_both_families: true,
+            ..Setup::default()
+        }
+        .build();
+        // Whoever offers decides; to whoever is offered, the family of the signalling goes.
+        match way {
+            Way::Outbound => bed.agent.media = "[fd00::50]:20000".parse().unwrap(),
+            Way::Inbound => bed.peer.media = "[2001:db8:b::77]:30000".parse().unwrap(),
+        }
+        let mut talk = bed.answered(way);
+        let is_ipv6 = |sdp: &str| (heard(sdp, 0).at.is_ipv6(), sdp.contains("c=IN IP6 "));
+        let (inside, outside) = (is_ipv6(&talk.told_inside), is_ipv6(&talk.told_outside));
+        assert_eq!(inside, (way == Way::Outbound, way == Way::Outbound));
+        assert_eq!(outside, (way == Way::Inbound, way == Way::Inbound));
+        bed.both_speak(&mut talk, 1);
+        bed.hang_up(Inside);
+        bed.expect_nothing_left();
+    }
+}
+
+#[test]
+fn a_later_offer_of_a_family_where_the_stream_has_no_ports_is_488() {
+    let mut bed = Setup {
+        has_both_families: true,
+        ..Setup::default()
+    }
+    .build();
+    let mut talk = bed.answered(Way::Outbound);
+    bed.agent.media = "[fd00::50]:20000".parse().unwrap();
+    let offer = bed.agent_sdp().text();
+    bed.reinvite(Inside, Some(&offer));
+    bed.expect(Inside, "100");
+    let refusal = bed.expect(Inside, "488");
+    bed.ack_refusal(Inside, &refusal);
+    bed.expect_nothing(Outside);
+    bed.agent.media = "10.0.0.50:20000".parse().unwrap();
+    bed.both_speak(&mut talk, 1);
+}

@@ -231,13 +231,15 @@ fn the_ticket_leaves_under_the_configured_name_whatever_the_agents() {
 fn the_routes_ticket_is_added_where_the_agent_sends_none_and_never_in_a_dialog() {
     let mut bed = Setup::default().build();
     let route = tollgate_contract::Route {
-        domain: "b.example".to_owned(),
-        targets: vec![bed.peer.address],
+        domain: "b.example".into(),
+        targets: std::sync::Arc::from([bed.peer.address]),
         ticket: Some(tollgate_contract::Pii("bGVhcm5lZA..".to_owned())),
         expires: None,
     };
-    let pattern = "+14085555432".parse().expect("a pattern");
-    bed.snapshot.routes.insert(pattern, std::sync::Arc::new(route));
+    bed.snapshot.routes = bed.snapshot.routes.with_changes([tollgate_contract::RouteChange {
+        pattern: "+14085555432".parse().expect("a pattern"),
+        route: Some(std::sync::Arc::new(route)),
+    }]);
     let talk = bed.answered(Way::Outbound);
     assert_eq!(talk.invite.field("X-Cisco-UC-IME-Ticket"), Some("bGVhcm5lZA.."));
     bed.request(Inside, "INFO");

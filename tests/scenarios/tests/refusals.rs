@@ -4,7 +4,7 @@
 use std::time::Duration;
 
 use tollgate_call::transport::SendFailure;
-use tollgate_contract::counters::AdmissionResult;
+use tollgate_contract::counters::{AdmissionResult, Violation};
 use tollgate_contract::{Admission, CallOutcome, Side, Way};
 use tollgate_testkit::{Message, Setup, Trapezoid};
 
@@ -202,6 +202,24 @@ fn another_source_than_the_agent_places_no_calls() {
     bed.expect(Inside, "403");
     bed.expect_nothing(Outside);
     assert_eq!(bed.leftovers(), [0, 0, 0]);
+    assert_eq!(bed.violations(Violation::SourceNotAllowed), 1);
+}
+
+#[test]
+fn another_source_than_the_agent_says_nothing_in_its_calls() {
+    for method in ["BYE", "INFO", "UPDATE", "REFER"] {
+        let mut bed = Setup::default().build();
+        let mut talk = bed.answered(Way::Outbound);
+        let request = bed.agent.request(method);
+        let own = std::mem::replace(&mut bed.agent.address, "10.0.0.66:5060".parse().expect("an address"));
+        bed.send(Inside, &request);
+        bed.agent.address = own;
+        bed.expect(Inside, "481");
+        bed.expect_nothing(Outside);
+        assert_eq!(bed.violations(Violation::SourceNotAllowed), 1, "{method}");
+        bed.both_speak(&mut talk, 1);
+        bed.hang_up(Inside);
+    }
 }
 
 #[test]

@@ -12,18 +12,6 @@ use Side::{Inside, Outside};
 
 const SUITE: SrtpSuite = SrtpSuite::AesCm128HmacSha1_80;
 
-/// One side offers anew and the other answers. Returns what each was told: the offer as it came, then the answer.
-fn renegotiate(bed: &mut Trapezoid, by: Side, offer: &Sdp, answer: &Sdp) -> (String, String) {
-    bed.reinvite(by, Some(&offer.text()));
-    bed.expect(by, "100");
-    let invite = bed.expect(by.other(), "INVITE");
-    bed.respond(by.other(), &invite, 200, Some(&answer.text()));
-    let ok = bed.expect(by, "200");
-    bed.ack(by, None);
-    bed.expect(by.other(), "ACK");
-    (invite.body, ok.body)
-}
-
 /// The peer's answer in a call under way: the active suite, the same tag, its first key.
 fn peer_answer(bed: &Trapezoid, talk: &Talk) -> Sdp {
     Sdp::secure(bed.peer.media, talk.tag, talk.suite, &key(talk.suite, 1))
@@ -46,7 +34,7 @@ fn hold_and_resume_keep_key_tag_and_contexts() {
             "inactive"
         };
         let answer = peer_answer(&bed, &talk).directed(reply);
-        let (held, _) = renegotiate(&mut bed, Inside, &offer, &answer);
+        let (held, _) = bed.renegotiate(Inside, &offer, &answer);
         let held = heard(&held, 0);
         assert_eq!(held.crypto.len(), 1, "only the active suite");
         assert_eq!(held.line(SUITE), before.line(SUITE), "the same key under the same tag");
@@ -54,7 +42,7 @@ fn hold_and_resume_keep_key_tag_and_contexts() {
         assert!(!bed.outside_speaks(&mut talk, 2), "the far side agreed not to send");
         assert_eq!(bed.inside_speaks(&mut talk, 2), direction == "sendonly");
         let answer = peer_answer(&bed, &talk);
-        let (resumed, _) = renegotiate(&mut bed, Inside, &agent_sdp(3), &answer);
+        let (resumed, _) = bed.renegotiate(Inside, &agent_sdp(3), &answer);
         let resumed = heard(&resumed, 0);
         assert_eq!(resumed.line(SUITE), before.line(SUITE));
         assert_eq!(resumed.version(), before.version() + 2);
@@ -70,8 +58,8 @@ fn the_version_of_o_stands_while_the_description_stands() {
     let mut talk = bed.answered(Way::Outbound);
     let before = heard(&talk.told_outside, 0);
     let answer = peer_answer(&bed, &talk);
-    let (first, _) = renegotiate(&mut bed, Inside, &agent_sdp(2), &answer);
-    let (second, answered) = renegotiate(&mut bed, Inside, &agent_sdp(3), &answer);
+    let (first, _) = bed.renegotiate(Inside, &agent_sdp(2), &answer);
+    let (second, answered) = bed.renegotiate(Inside, &agent_sdp(3), &answer);
     // The first offer had a line for each suite, so the second differs; the third does not.
     assert_eq!(heard(&first, 0).version(), before.version() + 1);
     assert_eq!(second, first);
@@ -89,11 +77,11 @@ fn an_old_style_hold_keeps_its_unspecified_address() {
         ..agent_sdp(2)
     };
     let answer = peer_answer(&bed, &talk);
-    let (held, _) = renegotiate(&mut bed, Inside, &offer, &answer);
+    let (held, _) = bed.renegotiate(Inside, &offer, &answer);
     assert!(heard(&held, 0).at.ip().is_unspecified());
     assert!(!bed.outside_speaks(&mut talk, 2), "nowhere to send it inside");
     let answer = peer_answer(&bed, &talk);
-    renegotiate(&mut bed, Inside, &agent_sdp(3), &answer);
+    bed.renegotiate(Inside, &agent_sdp(3), &answer);
     bed.both_speak(&mut talk, 3);
 }
 
@@ -106,13 +94,13 @@ fn the_far_side_holds_and_resumes_with_its_key() {
         let ours = heard(&talk.told_outside, 0).line(SUITE);
         let hold = peer_answer(&bed, &talk).directed("sendonly");
         let answer = bed.agent_sdp().directed("recvonly");
-        let (_, told) = renegotiate(&mut bed, Outside, &hold, &answer);
+        let (_, told) = bed.renegotiate(Outside, &hold, &answer);
         assert_eq!(heard(&told, 0).line(SUITE), ours);
         assert!(!bed.inside_speaks(&mut talk, 2));
         assert!(bed.outside_speaks(&mut talk, 2));
         let resume = peer_answer(&bed, &talk);
         let answer = bed.agent_sdp();
-        renegotiate(&mut bed, Outside, &resume, &answer);
+        bed.renegotiate(Outside, &resume, &answer);
         bed.both_speak(&mut talk, 3);
     }
 }
@@ -126,9 +114,9 @@ fn rollover_is_carried_through_a_hold() {
     }
     let answer = peer_answer(&bed, &talk).directed("inactive");
     let offer = bed.agent_sdp().directed("inactive");
-    renegotiate(&mut bed, Inside, &offer, &answer);
+    bed.renegotiate(Inside, &offer, &answer);
     let answer = peer_answer(&bed, &talk);
-    renegotiate(&mut bed, Inside, &agent_sdp(3), &answer);
+    bed.renegotiate(Inside, &agent_sdp(3), &answer);
     (40..80).for_each(|sequence| bed.both_speak(&mut talk, sequence));
 }
 
@@ -144,7 +132,7 @@ fn a_new_codec_passes() {
         formats: "9 101",
         ..peer_answer(&bed, &talk)
     };
-    let (told, answered) = renegotiate(&mut bed, Inside, &offer, &answer);
+    let (told, answered) = bed.renegotiate(Inside, &offer, &answer);
     assert_eq!(
         (heard(&told, 0).formats.as_str(), heard(&answered, 0).formats.as_str()),
         ("9 101", "9 101")
@@ -236,7 +224,7 @@ fn a_new_key_of_the_peer_is_taken_and_its_old_one_ends() {
     let ours = heard(&talk.told_outside, 0).line(SUITE);
     let offer = Sdp::secure(bed.peer.media, talk.tag, SUITE, &key(SUITE, 2));
     let answer = bed.agent_sdp();
-    let (_, told) = renegotiate(&mut bed, Outside, &offer, &answer);
+    let (_, told) = bed.renegotiate(Outside, &offer, &answer);
     assert_eq!(
         heard(&told, 0).line(SUITE),
         ours,
@@ -264,7 +252,7 @@ fn a_peer_that_moves_with_a_new_key_gets_a_new_key_of_ours() {
     bed.peer.media = "203.0.113.99:31000".parse().expect("an address");
     let offer = Sdp::secure(bed.peer.media, talk.tag, SUITE, &key(SUITE, 2));
     let answer = bed.agent_sdp();
-    let (_, told) = renegotiate(&mut bed, Outside, &offer, &answer);
+    let (_, told) = bed.renegotiate(Outside, &offer, &answer);
     let fresh = heard(&told, 0).line(SUITE);
     assert_ne!(fresh.1, ours.1);
     assert_eq!(fresh.0, talk.tag);
@@ -286,8 +274,8 @@ fn a_peer_that_moves_with_its_old_key_is_served_and_counted() {
         let peer = peer_answer(&bed, &talk);
         let agent = agent_sdp(2);
         match by {
-            Outside => renegotiate(&mut bed, Outside, &peer, &agent),
-            Inside => renegotiate(&mut bed, Inside, &agent, &peer),
+            Outside => bed.renegotiate(Outside, &peer, &agent),
+            Inside => bed.renegotiate(Inside, &agent, &peer),
         };
         assert_eq!(bed.violations(Violation::KeyKeptOnMove), 1, "by {}", by.name());
         (6..12).for_each(|sequence| bed.both_speak(&mut talk, sequence));
@@ -321,7 +309,7 @@ fn a_stream_is_added_and_removed_again() {
 
     let offer = agent_sdp(4).and("m=video 0 RTP/AVP 96\r\n");
     let answer = peer_answer(&bed, &talk).and("m=video 0 RTP/SAVP 96\r\n");
-    let (told, answered) = renegotiate(&mut bed, Inside, &offer, &answer);
+    let (told, answered) = bed.renegotiate(Inside, &offer, &answer);
     assert!(
         told.contains("m=video 0 ") && answered.contains("m=video 0 "),
         "{told}{answered}"

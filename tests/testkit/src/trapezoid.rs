@@ -12,15 +12,16 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use tollgate_call::transport::{
-    ConnId, Listener, ListenerId, PeerIdentity, SendFailure, SendToken, Source, Target, Transmit, TransportEvent,
+    ConnId, Dial, Listener, ListenerId, PeerIdentity, Role, SendFailure, SendToken, Source, Target, Transmit,
+    TransportEvent,
 };
 use tollgate_call::{CallTable, Output, PortPair};
-use tollgate_contract::counters::{Violation, WorkerCounters};
-use tollgate_contract::{CallEnded, Now, Report, Side, Snapshot, Transport};
+use tollgate_contract::counters::{AdmissionResult, Violation, WorkerCounters};
+use tollgate_contract::{CallEnded, Mapping, Now, Report, Side, Snapshot, Transport, Way};
 use tollgate_media::SocketId;
 use tollgate_sip::SipMessage;
 
-pub use self::build::{Setup, grant, ticket_key};
+pub use self::build::{AGENT_TICKET, Deployment, Setup, grant, ticket_key};
 pub use self::talk::Talk;
 use crate::message::Message;
 use crate::party::Party;
@@ -74,6 +75,8 @@ pub struct Trapezoid {
     pub peer: Party,
     /// Certificate names of the connections from outside.
     pub peer_domains: Vec<String>,
+    /// Where the agent connects to for what it sends, if not to an address of the edge's own.
+    pub dials: Option<SocketAddr>,
     /// Everything the edge sent, in order.
     pub log: Vec<Sent>,
     /// Everything it reported, in order.
@@ -86,6 +89,8 @@ pub struct Trapezoid {
     pub seeks_leaks: bool,
     now: Now,
     next_tick: Instant,
+    /// How often the agent has connected anew.
+    inside_conns: u64,
     inbox: [VecDeque<Sent>; 2],
     listeners: Vec<Listener>,
     pairs: Vec<PortPair>,
@@ -133,17 +138,21 @@ impl Trapezoid {
     #[must_use]
     pub fn source(&mut self, side: Side) -> Source {
         let (transport, remote) = (self.party(side).transport, self.party(side).address);
+        let dialled = self.dials.filter(|_| side == Side::Inside);
         let listener = self.listeners.iter().position(|listener| {
-            (listener.side, listener.transport) == (side, transport) && listener.address.same_family(remote.ip())
+            (listener.side, listener.transport) == (side, transport)
+                && listener.address.same_family(remote.ip())
+                && (listener.role == Role::Trunk) == dialled.is_none()
         });
         let listener = ListenerId(listener.expect("the edge listens there") as u16);
-        let conn = (transport != Transport::Udp).then(|| conn_of(side));
+        let conn = (transport != Transport::Udp).then(|| self.conn_of(side));
         let peer = (side == Side::Outside).then(|| {
             Arc::new(PeerIdentity {
                 domains: self.peer_domains.clone(),
             })
         });
-        let local = self.listeners[usize::from(listener.0)].address.bound;
+        let bound = self.listeners[usize::from(listener.0)].address.bound;
+        let local = dialled.unwrap_or(bound);
         Source {
             side,
             transport,
@@ -152,6 +161,27 @@ impl Trapezoid {
             local,
             conn,
             peer,
+        }
+    }
+
+    /// The agent's connection is gone; what it sends next comes on another.
+    pub fn reconnect(&mut self) {
+        self.inside_conns += 1;
+    }
+
+    /// A mapping of the peer's address to a domain.
+    #[must_use]
+    pub fn mapping(&self, domain: &str) -> Mapping {
+        let host = match self.peer.address {
+            SocketAddr::V4(address) => address.ip().to_string(),
+            SocketAddr::V6(address) => format!("[{}]", address.ip()),
+        };
+        Mapping {
+            global: self.peer.address,
+            global_host: host,
+            transport: Transport::Tls,
+            domain: domain.to_owned(),
+            expires: None,
         }
     }
 
@@ -180,6 +210,37 @@ impl Trapezoid {
             side.name(),
             waiting.map(|sent| text(&sent.bytes)).unwrap_or_default()
         );
+    }
+
+    /// The agent's call is refused so that it uses the PSTN: with the fallback code and this Reason, counted as this,
+    /// and nothing was sent or is left of it.
+    ///
+    /// # Panics
+    /// If any of it is not so.
+    pub fn expect_fallback(&mut self, counted: AdmissionResult, reason: &str) {
+        let code = self.snapshot.calls.fallback_code.to_string();
+        let refusal = self.expect(Side::Inside, &code);
+        assert_eq!(refusal.field("Reason"), Some(reason));
+        assert_eq!(refusal.field("Retry-After"), None);
+        self.expect_nothing(Side::Outside);
+        assert_eq!(self.leftovers(), [0, 0, 0], "calls, transactions, ports");
+        let count = self.counters.admissions[Way::Outbound as usize].at(counted as usize);
+        assert_eq!(count.get(), 1, "{counted:?}");
+    }
+
+    /// How the last message to the outside was to be connected.
+    ///
+    /// # Panics
+    /// If there was none, or it went by a connection that stood.
+    #[must_use]
+    pub fn last_dial(&self) -> Dial {
+        let sent = self.log.iter().rfind(|sent| sent.side == Side::Outside);
+        match sent.map(|sent| sent.target.clone()) {
+            Some(Target::Dial(dial)) => dial,
+            other @ (Some(Target::Connection { .. } | Target::Datagram { .. }) | None) => {
+                panic!("not dialled: {other:?}")
+            }
+        }
     }
 
     /// Everything waiting for a side.
@@ -433,15 +494,19 @@ impl Trapezoid {
     fn side_of(&self, target: &Target) -> Side {
         match target {
             Target::Datagram { from, .. } => self.listeners[usize::from(from.0)].side,
-            Target::Connection { conn, .. } if *conn == conn_of(Side::Inside) => Side::Inside,
+            Target::Connection { conn, .. } if conn.0 % 2 == 1 => Side::Inside,
             Target::Connection { .. } => Side::Outside,
             Target::Dial(dial) => dial.side,
         }
     }
-}
 
-fn conn_of(side: Side) -> ConnId {
-    ConnId(1 + side.index() as u64)
+    /// The connection of a side; those of the agent have odd numbers.
+    fn conn_of(&self, side: Side) -> ConnId {
+        match side {
+            Side::Inside => ConnId(1 + 2 * self.inside_conns),
+            Side::Outside => ConnId(2),
+        }
+    }
 }
 
 fn text(bytes: &[u8]) -> String {

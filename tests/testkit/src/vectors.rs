@@ -4,10 +4,14 @@
 //! counts as passed. Files are told by their `schema`, not by their names. Source: `tests/data/README.md`.
 
 mod fields;
+mod manifest;
 mod quality;
 mod report;
+mod sdp;
 mod srtp;
+mod state;
 mod ticket;
+mod torture;
 
 use std::fmt;
 use std::path::{Path, PathBuf};
@@ -22,7 +26,7 @@ struct Suite {
 }
 
 /// Every sub-folder there may be, in the order of the report.
-const SUITES: [Suite; 6] = [
+const SUITES: [Suite; 7] = [
     Suite {
         folder: "ticket",
         run: ticket::run,
@@ -37,15 +41,19 @@ const SUITES: [Suite; 6] = [
     },
     Suite {
         folder: "sip-torture",
-        run: without_runner,
+        run: torture::run,
+    },
+    Suite {
+        folder: "sip-torture-own",
+        run: torture::run,
     },
     Suite {
         folder: "sip-state",
-        run: without_runner,
+        run: state::run,
     },
     Suite {
         folder: "sdp",
-        run: without_runner,
+        run: sdp::run,
     },
 ];
 
@@ -80,9 +88,4 @@ pub fn run(dir: &Path) -> Result<Report, NoVectors> {
         return Err(NoVectors(dir.to_owned()));
     }
     Ok(Report { suites })
-}
-
-/// Stands in the table for a suite that has no runner.
-fn without_runner(_: &Path, report: &mut SuiteReport) {
-    report.skip(report.folder);
 }

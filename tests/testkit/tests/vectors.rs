@@ -18,7 +18,18 @@ fn every_vector_passes_and_none_is_lost() {
     let unread: Vec<_> = report.unreadable().collect();
     assert_eq!(report.exit_code(), 0, "{report}{unread:?}");
     let passed: Vec<_> = report.suites.iter().map(|suite| (suite.folder, suite.passed)).collect();
-    assert_eq!(passed, [("ticket", 18), ("srtp", 486), ("quality", 49)]);
+    assert_eq!(
+        passed,
+        [
+            ("ticket", 18),
+            ("srtp", 486),
+            ("quality", 49),
+            ("sip-torture", 87),
+            ("sip-torture-own", 94),
+            ("sip-state", 17),
+            ("sdp", 34),
+        ]
+    );
 }
 
 #[test]
@@ -52,6 +63,11 @@ fn flipped_expectation_is_a_failure_of_that_case_alone() {
         ("quality/emodel.json", "cases", "/full/R", json!(93.4)),
         ("quality/emodel.json", "cases", "/simple/MOS", json!(4.3)),
         ("quality/emodel.json", "r_to_mos", "/1", json!(1.02)),
+        ("sdp/sdes.json", "cases", "/keys/0/master_salt", Value::Null),
+        ("sdp/sdes.json", "cases", "/keys/0/lifetime", json!(5)),
+        ("sdp/sdes.json", "cases", "/valid", json!(false)),
+        ("sdp/offer_answer.json", "cases", "/legal", json!(false)),
+        ("sdp/offer_answer.json", "cases", "/open_streams", json!([0])),
     ] {
         let name = format!("flipped-{}-{list}{}", file.replace('/', "-"), pointer.replace('/', "-"));
         let good = only(&run_one(&name, file, |_| {})).clone();
@@ -111,28 +127,74 @@ fn packet_protected_with_another_key_fails() {
 }
 
 #[test]
-fn suites_without_a_runner_are_skipped_by_name_and_not_passed() {
+fn file_without_a_runner_is_skipped_by_name_and_not_passed() {
     let dir = fresh("skipped");
-    place(&dir, "ticket/tickets.json", |_| {});
     place(&dir, "quality/fallback.json", |_| {});
-    for folder in ["sip-torture", "sip-state", "sdp"] {
-        fs::create_dir(dir.join(folder)).unwrap();
-    }
     let report = vectors::run(&dir).unwrap();
     let skipped: Vec<_> = report.skipped().collect();
-    assert_eq!(skipped, ["quality/fallback.json", "sip-torture", "sip-state", "sdp"]);
-    for suite in &report.suites[1..] {
-        assert_eq!(
-            (suite.cases(), suite.passed, suite.skipped.len()),
-            (0, 0, 1),
-            "{}",
-            suite.folder
-        );
-    }
+    assert_eq!(skipped, ["quality/fallback.json"]);
+    let suite = only(&report);
+    assert_eq!((suite.cases(), suite.passed, suite.skipped.len()), (0, 0, 1));
     let json = report.to_json();
-    assert_eq!(json["folders"]["sdp"]["passed"], 0);
-    assert_eq!(json["folders"]["sdp"]["skipped"], 1);
-    assert!(report.to_string().contains("SKIPPED sip-torture"));
+    assert_eq!(json["folders"]["quality"]["passed"], 0);
+    assert_eq!(json["folders"]["quality"]["skipped"], 1);
+    assert!(report.to_string().contains("SKIPPED quality/fallback.json"));
+}
+
+#[test]
+fn changed_step_or_end_of_a_sequence_fails_it_alone() {
+    for (case, pointer, changed) in [
+        (0, "/steps/4", "A! 100"),
+        (0, "/afterwards", "the call is still up"),
+        (2, "/steps/6", "P>B BYE"),
+        (3, "/steps/5", "P>A 200"),
+        (3, "/afterwards", "no dialog, transaction, pinhole or port is left"),
+        (6, "/steps/6", "P>B INFO"),
+        (7, "/steps/1", "P>A 481"),
+        (8, "/steps/4", "P>B INVITE"),
+        (9, "/afterwards", "A saw the same key, address and port"),
+        (13, "/steps/1", "P>A 200"),
+        (16, "/steps/6", "P>B NOTIFY"),
+    ] {
+        let name = format!("sequence-{case}{}", pointer.replace('/', "-"));
+        let report = run_one(&name, "sip-state/sequences.json", |file| {
+            *file.pointer_mut(&format!("/cases/{case}{pointer}")).unwrap() = json!(changed);
+        });
+        assert_eq!((only(&report).passed, report.exit_code()), (16, 1), "{name}: {report}");
+    }
+}
+
+#[test]
+fn raw_message_counts_only_with_its_verdict_and_its_bytes() {
+    let good = "own-good-invite-udp.sip";
+    let bad = "own-bad-two-from.sip";
+    for (file, from, to, code) in [
+        (good, "", "", 0),
+        (bad, "", "", 0),
+        (good, "\taccept\t", "\treject-400\t", 1),
+        (bad, "\treject-400\tdrop\t", "\taccept\t-\t", 1),
+        (bad, "\treject-400\tdrop\t", "\treject-403\t-\t", 1),
+    ] {
+        let dir = fresh(&format!("raw-{file}-{}", to.trim().replace('\t', "-")));
+        place_raw(&dir, file, |line| line.replace(from, to));
+        let report = vectors::run(&dir).unwrap();
+        assert_eq!((only(&report).cases(), report.exit_code()), (1, code), "{report}");
+    }
+    let dir = fresh("raw-altered");
+    place_raw(&dir, good, str::to_owned);
+    let path = dir.join("sip-torture").join(good);
+    let text = String::from_utf8(fs::read(&path).unwrap()).unwrap();
+    fs::write(path, text.replace("\r\n", "\n")).unwrap();
+    let report = vectors::run(&dir).unwrap();
+    assert_eq!((only(&report).cases(), report.exit_code()), (0, 2));
+    assert!(
+        report
+            .unreadable()
+            .next()
+            .unwrap()
+            .why
+            .contains("not the file of the manifest")
+    );
 }
 
 #[test]
@@ -267,6 +329,17 @@ fn place(dir: &Path, file: &str, change: impl FnOnce(&mut Value)) {
     let path = dir.join(file);
     fs::create_dir_all(path.parent().unwrap()).unwrap();
     fs::write(path, content.to_string()).unwrap();
+}
+
+/// One torture message and its line of the table, which may be changed.
+fn place_raw(dir: &Path, file: &str, change: impl FnOnce(&str) -> String) {
+    let (from, to) = (data().join("sip-torture"), dir.join("sip-torture"));
+    fs::create_dir(&to).unwrap();
+    fs::copy(from.join(file), to.join(file)).unwrap();
+    let table = fs::read_to_string(from.join("manifest.tsv")).unwrap();
+    let head = table.lines().next().unwrap();
+    let line = table.lines().find(|line| line.starts_with(file)).unwrap();
+    fs::write(to.join("manifest.tsv"), format!("{head}\n{}\n", change(line))).unwrap();
 }
 
 /// The report of a folder that holds nothing but a changed copy of one file.

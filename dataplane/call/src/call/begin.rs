@@ -2,12 +2,11 @@
 
 use std::collections::VecDeque;
 use std::net::SocketAddr;
-use std::sync::Arc;
 
 use rand::RngCore;
 use tollgate_contract::counters::AdmissionResult;
-use tollgate_contract::{CallPhase, E164, Report, Route, Side, Transport, Way};
-use tollgate_sip::{Method, NameAddr, SipMessage};
+use tollgate_contract::{CallPhase, E164, Report, Side, Transport, Way};
+use tollgate_sip::{Method, NameAddr, SipMessage, SipUri};
 
 use super::{Call, Cx, Settings, Times};
 use crate::alg::{Hiding, bracketed};
@@ -15,14 +14,15 @@ use crate::cseq::CseqBook;
 use crate::dialog::{Leg, Party, untagged};
 use crate::fallback::Fallback;
 use crate::negotiate::{Negotiation, SdpRefusal};
+use crate::peer::Peer;
 use crate::transport::{ListenerId, LocalAddresses, Source};
 use crate::txn::Server;
 
 /// An INVITE that passed admission, and what admission found out.
 #[derive(Debug)]
 pub(crate) enum Invitation {
-    /// From our call agent to the peer of a route.
-    Outbound { number: E164, route: Arc<Route> },
+    /// From our call agent to a peer; without a number by the catch-all route.
+    Outbound { number: Option<E164>, peer: Peer },
     /// From a peer with a valid ticket.
     Inbound {
         number: E164,
@@ -52,6 +52,7 @@ impl From<SdpRefusal> for Refusal {
             SdpRefusal::Invalid(_)
             | SdpRefusal::Crypto
             | SdpRefusal::SecureInside
+            | SdpRefusal::Family
             | SdpRefusal::Answer(_)
             | SdpRefusal::NothingLeft
             | SdpRefusal::Pending => AdmissionResult::BadSdp,
@@ -88,7 +89,7 @@ impl Call {
         Ok(call)
     }
 
-    fn assemble(
+    pub(super) fn assemble(
         cx: &mut Cx<'_>,
         key: u64,
         source: &Source,
@@ -96,28 +97,27 @@ impl Call {
         invitation: Invitation,
     ) -> Option<Self> {
         let snapshot = cx.snapshot;
-        let (way, number, peer_domain, peer_targets, ticket) = match &invitation {
-            Invitation::Outbound { number, route } => (
-                Way::Outbound,
-                *number,
-                route.domain.clone(),
-                route.targets.clone(),
-                None,
-            ),
+        let (way, number, peer, ticket) = match invitation {
+            Invitation::Outbound { number, peer } => (Way::Outbound, number, peer, None),
             Invitation::Inbound {
                 number,
                 peer_domain,
                 ticket,
             } => {
-                let targets = snapshot.routes.targets_of(peer_domain).unwrap_or_default().to_vec();
-                (Way::Inbound, *number, peer_domain.clone(), targets, Some(*ticket))
+                let targets = snapshot.routes.targets_of(&peer_domain).unwrap_or_default().to_vec();
+                (
+                    Way::Inbound,
+                    Some(number),
+                    Peer::of_domain(peer_domain, targets),
+                    Some(ticket),
+                )
             }
         };
-        let settings = settings_of(cx, peer_domain, peer_targets);
+        let settings = settings_of(cx, peer);
         let token = format!("{:016x}", cx.res.rng.next_u64());
         let legs = legs_of(cx, source, invite, &settings, way, &token)?;
         let outside_is_ipv4 = match way {
-            Way::Outbound => settings.peer_targets.first()?.is_ipv4(),
+            Way::Outbound => settings.peer.targets.first()?.is_ipv4(),
             Way::Inbound => source.remote.is_ipv4(),
         };
         let families = [settings.agent.address.is_ipv4(), outside_is_ipv4];
@@ -128,7 +128,7 @@ impl Call {
             key,
             way,
             phase: CallPhase::Inviting,
-            called: Some(number),
+            called: number,
             ticket,
             legs,
             caller: Party::default(),
@@ -159,11 +159,16 @@ impl Call {
         })
     }
 
-    /// The Request-URI of the INVITE sent on.
-    pub(super) fn initial_request_uri(&self) -> Vec<u8> {
+    /// The Request-URI of the first request sent on: the number at its peer, else the agent's URI at the peer's host.
+    pub(super) fn initial_request_uri(&self, request: &SipMessage) -> Vec<u8> {
         let number = self.called.map(|number| number.to_string()).unwrap_or_default();
+        let host = &self.settings.peer.uri_host;
         match self.way {
-            Way::Outbound => format!("sip:{number}@{}", self.settings.peer_domain).into_bytes(),
+            Way::Outbound if self.called.is_none() => match SipUri::parse(request.request_uri()) {
+                Some(uri) => uri.at_host(host),
+                None => format!("sip:{host}").into_bytes(),
+            },
+            Way::Outbound => format!("sip:{number}@{host}").into_bytes(),
             Way::Inbound => {
                 let agent = self.settings.agent.address;
                 let transport = match self.settings.agent.transport {
@@ -191,23 +196,27 @@ impl Call {
 }
 
 /// What the call copies from the snapshot.
-fn settings_of(cx: &Cx<'_>, peer_domain: String, peer_targets: Vec<SocketAddr>) -> Settings {
+fn settings_of(cx: &Cx<'_>, peer: Peer) -> Settings {
     let snapshot = cx.snapshot;
     let inside = cx
         .local
         .listeners
         .iter()
         .filter(|listener| listener.side == Side::Inside);
-    let inside = inside.flat_map(|listener| [listener.address.bound.ip(), listener.address.advertised.ip()]);
+    // A wildcard is the address of nothing; looked for as text it would be found in other addresses.
+    let inside = inside
+        .flat_map(|listener| [listener.address.bound.ip(), listener.address.advertised.ip()])
+        .filter(|ip| !ip.is_unspecified());
     let hidden = inside.chain(snapshot.agent.allowed_sources.iter().copied());
+    let mut hiding = Hiding::new(&snapshot.domain, hidden.chain([snapshot.agent.address.ip()]));
+    hiding.alias.clone_from(&peer.alias);
     Settings {
         domain: snapshot.domain.clone(),
         rules: snapshot.calls.clone(),
         fallback: snapshot.fallback.clone(),
         agent: snapshot.agent.clone(),
-        hiding: Hiding::new(&snapshot.domain, hidden.chain([snapshot.agent.address.ip()])),
-        peer_domain,
-        peer_targets,
+        hiding,
+        peer,
     }
 }
 
@@ -224,15 +233,17 @@ fn legs_of(
     let nonce = cx.res.rng.next_u64();
     match way {
         Way::Outbound => {
-            let target = *settings.peer_targets.first()?;
+            let target = *settings.peer.targets.first()?;
             let listener = pick_listener(cx.local, Side::Outside, Transport::Tls, target)?;
             let call_id = cx.call_ids.encode(invite.call_id(), nonce, &settings.domain);
-            let (caller, callee) = (from.at_host(&settings.domain), to.at_host(&settings.peer_domain));
+            let (own, theirs) = (settings.domain.as_str(), settings.peer.to_host.as_str());
+            let caller = settings.hiding.party(from.at_host(own), own);
+            let callee = settings.hiding.party(to.at_host(theirs), theirs);
             let far = Leg {
                 call_id,
                 caller,
                 callee,
-                ..leg(cx.local, listener, Transport::Tls, settings, token)?
+                ..leg(cx.local, (listener, None), Transport::Tls, settings, token)?
             };
             Some([near, far])
         }
@@ -245,7 +256,7 @@ fn legs_of(
                 call_id,
                 caller,
                 callee,
-                ..leg(cx.local, listener, agent.transport, settings, token)?
+                ..leg(cx.local, (listener, None), agent.transport, settings, token)?
             };
             Some([far, near])
         }
@@ -260,7 +271,8 @@ fn leg_toward_caller(
     token: &str,
 ) -> Option<Leg> {
     let (from, to): (NameAddr<'_>, NameAddr<'_>) = (invite.from()?, invite.to()?);
-    let base = leg(local, source.listener, source.transport, settings, token)?;
+    let asked = (source.listener, Some(source.local));
+    let base = leg(local, asked, source.transport, settings, token)?;
     let call_id = invite.call_id().to_vec();
     Some(Leg {
         call_id,
@@ -271,9 +283,16 @@ fn leg_toward_caller(
     })
 }
 
-fn leg(local: &LocalAddresses, id: ListenerId, transport: Transport, settings: &Settings, token: &str) -> Option<Leg> {
-    let listener = local.listeners.get(usize::from(id.0))?;
-    let ours = listener.address.advertised;
+/// A leg that speaks from a listener, to a party that asked for this address of it.
+fn leg(
+    local: &LocalAddresses,
+    (id, asked): (ListenerId, Option<SocketAddr>),
+    transport: Transport,
+    settings: &Settings,
+    token: &str,
+) -> Option<Leg> {
+    let listener = local.get(id)?;
+    let ours = listener.told(asked.unwrap_or(listener.address.bound));
     let contact = match listener.side {
         Side::Outside => format!("sip:{token}@{}:{};transport=tls", settings.domain, ours.port()),
         Side::Inside => {
@@ -301,26 +320,19 @@ fn leg(local: &LocalAddresses, id: ListenerId, transport: Transport, settings: &
 
 /// The listener a leg speaks from: same side, transport and family, else same transport, else any of the side.
 fn pick_listener(local: &LocalAddresses, side: Side, transport: Transport, to: SocketAddr) -> Option<ListenerId> {
-    let of_side = || {
-        local
-            .listeners
-            .iter()
-            .enumerate()
-            .filter(move |(_, listener)| listener.side == side)
-    };
-    let best = of_side()
+    let best = local
+        .own(side)
         .find(|(_, listener)| listener.transport == transport && listener.address.same_family(to.ip()))
-        .or_else(|| of_side().find(|(_, listener)| listener.transport == transport))
-        .or_else(|| of_side().next())?;
-    Some(ListenerId(best.0 as u16))
+        .or_else(|| local.own(side).find(|(_, listener)| listener.transport == transport))
+        .or_else(|| local.own(side).next())?;
+    Some(best.0)
 }
 
 /// The listener of a side for datagrams to an address.
 pub(super) fn datagram_listener(local: &LocalAddresses, side: Side, to: SocketAddr) -> Option<ListenerId> {
-    let found = local.listeners.iter().position(|listener| {
-        listener.side == side && listener.transport == Transport::Udp && listener.address.same_family(to.ip())
-    });
-    found.map(|at| ListenerId(at as u16))
+    let mut own = local.own(side);
+    let found = own.find(|(_, listener)| listener.transport == Transport::Udp && listener.address.same_family(to.ip()));
+    found.map(|(id, _)| id)
 }
 
 /// Whether a method makes a call here.

@@ -38,7 +38,7 @@ impl Call {
         let party = self.party(to, dialog);
         let uri = match party.filter(|party| !party.contact.is_empty()) {
             Some(party) => party.contact.clone(),
-            None => self.initial_request_uri(),
+            None => self.initial_request_uri(request),
         };
         let mut rewrite = Rewrite::new(request);
         rewrite.start_line([method.as_bytes(), b" ", &uri, b" SIP/2.0"].concat());
@@ -55,13 +55,15 @@ impl Call {
             Header::CSeq,
             [cseq.to_string().as_bytes(), b" ", method.as_bytes()].concat(),
         );
-        rewrite.set(
-            Header::MaxForwards,
-            request.max_forwards().saturating_sub(1).to_string().into_bytes(),
-        );
+        // RFC 3261 §16.6 step 3: one less, or 70 where there was none.
+        let hops = match request.first(Header::MaxForwards) {
+            Some(_) => request.max_forwards().saturating_sub(1),
+            None => request.max_forwards(),
+        };
+        rewrite.set(Header::MaxForwards, hops.to_string().into_bytes());
         if alg::rewrites_contact(method) {
             rewrite.set(Header::Contact, alg::contact_value(&leg.contact, request));
-        } else if to == Side::Outside {
+        } else if to == Side::Outside && !(*method == Method::Register && self.settings.hiding.may_show(request)) {
             rewrite.remove(Header::Contact);
         }
         if let Some(rack) = self.mapped_rack(to.other(), request) {
@@ -72,8 +74,15 @@ impl Call {
             if dialog.is_none() {
                 self.set_ticket(cx, request, &mut rewrite);
             }
+        } else {
+            self.settings.hiding.restore(&mut rewrite);
         }
-        if let Some(body) = body {
+        let hidden = || {
+            (to == Side::Outside)
+                .then(|| self.settings.hiding.body(request))
+                .flatten()
+        };
+        if let Some(body) = body.or_else(hidden) {
             rewrite.body(body);
         }
         Some(rewrite.finish())
@@ -121,8 +130,15 @@ impl Call {
         }
         if to == Side::Outside {
             self.settings.hiding.apply(&mut rewrite);
+        } else {
+            self.settings.hiding.restore(&mut rewrite);
         }
-        if let Some(body) = body {
+        let hidden = || {
+            (to == Side::Outside)
+                .then(|| self.settings.hiding.body(message))
+                .flatten()
+        };
+        if let Some(body) = body.or_else(hidden) {
             rewrite.body(body);
         }
         rewrite.finish()
@@ -186,7 +202,11 @@ impl Call {
             .map(|field| field.value.to_vec());
         rewrite.remove_where(|header, _| header.is_ticket());
         let learned = || {
-            let route = cx.snapshot.routes.lookup(self.called?, cx.res.now.unix)?;
+            let (routes, now) = (&cx.snapshot.routes, cx.res.now.unix);
+            let route = match self.called {
+                Some(number) => routes.lookup(number, now)?,
+                None => routes.catch_all(now)?,
+            };
             route.ticket.as_ref().map(|ticket| ticket.0.clone().into_bytes())
         };
         if let Some(ticket) = brought.or_else(learned) {
@@ -273,7 +293,7 @@ impl Call {
     }
 
     fn outside_target(&self, party: Option<&Party>) -> Target {
-        let mut addresses = self.settings.peer_targets.clone();
+        let mut addresses = self.settings.peer.targets.clone();
         if addresses.is_empty() {
             addresses.extend(party.and_then(|party| socket_address(&party.contact, 5061)));
         }
@@ -281,7 +301,7 @@ impl Call {
             side: Side::Outside,
             transport: Transport::Tls,
             addresses,
-            server_name: Some(self.settings.peer_domain.clone()),
+            server_name: Some(self.settings.peer.domain.clone()),
             timeout: self.settings.rules.connect_timeout,
         };
         match self.leg(Side::Outside).conn {

@@ -11,7 +11,7 @@ use crate::output::Output;
 use crate::txn::Purpose;
 
 /// edge.md 3: 40 s after a call's end nothing of it is left. 64 × T1 for an answer, T4 for its repetitions, and a rest.
-const LINGER: Duration = Duration::from_secs(38);
+pub(super) const LINGER: Duration = Duration::from_secs(38);
 
 impl Call {
     /// Ends the call: media stops, ports go back, the record goes up. Transactions are still finished. Only the first
@@ -38,7 +38,7 @@ impl Call {
             call_id_outside: text(Side::Outside),
             way: self.way,
             called: self.called,
-            peer_domain: self.settings.peer_domain.clone(),
+            peer_domain: self.settings.peer.domain.clone(),
             ticket: self.ticket,
             outcome,
             reason,

@@ -5,12 +5,12 @@
 mod begin;
 mod compose;
 mod end;
+mod lone;
 mod request;
 mod response;
 mod timer;
 
 use std::collections::VecDeque;
-use std::net::SocketAddr;
 use std::time::Instant;
 
 use tollgate_contract::counters::WorkerCounters;
@@ -22,12 +22,14 @@ use tollgate_sip::SipMessage;
 
 pub(crate) use self::begin::{Invitation, Refusal, begins_call};
 pub(crate) use self::compose::response_target;
+pub(crate) use self::lone::stands_alone;
 use crate::alg::Hiding;
 use crate::call_id::CallIdCodec;
 use crate::dialog::{Dialog, Leg, Party};
 use crate::fallback::Fallback;
 use crate::negotiate::{Negotiation, Resources};
 use crate::output::Output;
+use crate::peer::Peer;
 use crate::transport::{LocalAddresses, Target};
 use crate::txn::{Client, RequestKey, Server};
 
@@ -58,8 +60,7 @@ pub(crate) struct Settings {
     pub(crate) fallback: FallbackSettings,
     pub(crate) agent: AgentTarget,
     pub(crate) hiding: Hiding,
-    pub(crate) peer_domain: String,
-    pub(crate) peer_targets: Vec<SocketAddr>,
+    pub(crate) peer: Peer,
 }
 
 #[derive(Debug)]
@@ -185,7 +186,7 @@ impl Call {
             call_id_outside: text(Side::Outside),
             way: self.way,
             phase: self.phase,
-            peer_domain: self.settings.peer_domain.clone(),
+            peer_domain: self.settings.peer.domain.clone(),
             called: self.called,
             age: now.instant.saturating_duration_since(self.times.started.instant),
             media: self.negotiation.views(flows),

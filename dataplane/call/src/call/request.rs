@@ -388,7 +388,7 @@ impl Call {
             Side::Outside => source
                 .peer
                 .as_ref()
-                .is_some_and(|peer| peer.domains.contains(&self.settings.peer_domain)),
+                .is_some_and(|peer| peer.domains.contains(&self.settings.peer.domain)),
         }
     }
 
@@ -442,10 +442,9 @@ impl Call {
 
 /// A body of several parts with SDP in it: it cannot be passed on unread (product.md 6.1), so it is refused.
 pub(super) fn hides_sdp(message: &SipMessage) -> bool {
-    let kind = message.first(Header::ContentType).unwrap_or_default();
-    let is_multipart = kind
-        .get(..10)
-        .is_some_and(|head| head.eq_ignore_ascii_case(b"multipart/"));
+    let is_multipart = message
+        .media_type()
+        .is_some_and(|(name, _)| name.eq_ignore_ascii_case(b"multipart"));
     is_multipart
         && message
             .body()

@@ -37,6 +37,8 @@ pub(crate) enum SdpRefusal {
     NothingLeft,
     /// An offer while another is open.
     Pending,
+    /// A later offer moves a stream to the other address family, where it has no ports.
+    Family,
     /// No free ports or flows.
     NoPorts,
 }
@@ -52,6 +54,7 @@ impl SdpRefusal {
             | Self::PlainRtp
             | Self::Crypto
             | Self::SecureInside
+            | Self::Family
             | Self::Answer(_)
             | Self::NothingLeft => 488,
         }
@@ -68,6 +71,7 @@ impl SdpRefusal {
             Self::Answer(_) => "bad_answer",
             Self::NothingLeft => "no_usable_stream",
             Self::Pending => "offer_pending",
+            Self::Family => "address_family",
             Self::NoPorts => "no_ports",
         }
     }
@@ -405,8 +409,17 @@ impl Negotiation {
     fn equip(&self, res: &mut Resources<'_>, proposal: &mut [Stream]) -> Result<(), SdpRefusal> {
         for stream in proposal.iter_mut().filter(|stream| !stream.disabled) {
             for side in [Side::Inside, Side::Outside] {
+                if !stream.fits_family(side) {
+                    return Err(SdpRefusal::Family);
+                }
                 if stream.pairs[side.index()].is_none() {
-                    let pair = res.ports.take(res.now.instant, side, self.families[side.index()]);
+                    // The party's own family where it has told it (RFC 3264 leaves an answer no other), else the signalling's.
+                    let told = stream.party[side.index()].rtp.map(|rtp| rtp.is_ipv4());
+                    let is_ipv4 = told.unwrap_or_else(|| self.families[side.index()]);
+                    if !res.ports.has_family(side, is_ipv4) {
+                        return Err(SdpRefusal::Family);
+                    }
+                    let pair = res.ports.take(res.now.instant, side, is_ipv4);
                     stream.pairs[side.index()] = Some(pair.ok_or(SdpRefusal::NoPorts)?);
                 }
             }

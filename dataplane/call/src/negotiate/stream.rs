@@ -41,6 +41,8 @@ pub(super) struct Stream {
     active: Option<(u32, SrtpSuite)>,
     receive: Option<MasterKey>,
     codec: CodecHint,
+    /// What the last offer's payload types are, by number and by name.
+    offered: Vec<String>,
 }
 
 impl Stream {
@@ -55,6 +57,7 @@ impl Stream {
             active: None,
             receive: None,
             codec: CodecHint::default(),
+            offered: Vec::new(),
         }
     }
 
@@ -65,6 +68,7 @@ impl Stream {
         let before = self.party[by.index()].rtp;
         self.party[by.index()] = describe_party(media);
         self.codec = codec_of(media);
+        self.offered = formats_of(media).collect();
         if self.disabled {
             return Ok(());
         }
@@ -86,6 +90,10 @@ impl Stream {
         if self.disabled {
             return Err(SdpRefusal::Answer("a refused stream was answered"));
         }
+        // RFC 3264 §6.1: at least one format of the offer; more beside it are the answerer's own.
+        if !formats_of(media).any(|format| self.offered.contains(&format)) {
+            return Err(SdpRefusal::Answer("no offered format"));
+        }
         match (by, media.is_rtp(), media.is_secure()) {
             (Side::Inside, true, false) => {}
             (Side::Outside, true, true) => self.take_answered_crypto(media)?,
@@ -96,7 +104,19 @@ impl Stream {
         }
         self.party[by.index()] = describe_party(media);
         self.codec = codec_of(media);
-        Ok(())
+        if self.fits_family(by) {
+            Ok(())
+        } else {
+            Err(SdpRefusal::Answer("another address family"))
+        }
+    }
+
+    /// Whether a party is where our socket can send to: it is of the socket's address family, or one of the two is not
+    /// known yet.
+    pub(super) fn fits_family(&self, side: Side) -> bool {
+        let (pair, party) = (self.pairs[side.index()], self.party[side.index()].rtp);
+        pair.zip(party)
+            .is_none_or(|(pair, party)| pair.advertised.is_ipv4() == party.is_ipv4())
     }
 
     /// calls.md 5: a peer whose address changed must bring a new key; one that does not is served, and counted.
@@ -303,6 +323,17 @@ fn codec_of(media: &Media<'_>) -> CodecHint {
             names.iter().find(|(pt, _)| *pt == format).map(|(_, name)| *name),
         )
     }))
+}
+
+/// The payload types of a stream as the other side may know them again: by number, and by name and clock rate, since an
+/// answer may number a dynamic one anew (RFC 3264 §6.1).
+fn formats_of<'m>(media: &'m Media<'_>) -> impl Iterator<Item = String> + 'm {
+    let numbers = media.formats.split_ascii_whitespace().map(str::to_owned);
+    let names = media.attributes("rtpmap").filter_map(|value| {
+        let (_, name) = value.split_once(' ')?;
+        Some(name.trim().to_ascii_lowercase())
+    });
+    numbers.chain(names)
 }
 
 fn rtpmap(value: &str) -> Option<(u8, &str)> {

@@ -87,10 +87,12 @@ pub(super) fn describe(
     role: Role,
     otherwise: IpAddr,
 ) -> Description {
-    let ours = streams
-        .iter()
-        .filter(|stream| !stream.disabled)
-        .find_map(|stream| stream.pairs[side.index()]);
+    // A stream with a c= of its own may be of another address family than the session's.
+    let in_use = || session.media.iter().zip(streams).filter(|(_, stream)| !stream.disabled);
+    let of_session = in_use().filter(|(media, _)| !has_connection(media));
+    let ours = of_session
+        .chain(in_use())
+        .find_map(|(_, stream)| stream.pairs[side.index()]);
     let ours = ours.map_or(otherwise, |pair| pair.advertised);
     let mut out = String::with_capacity(1_024);
     for line in &session.lines {
@@ -118,6 +120,7 @@ fn push_media(out: &mut String, media: &Media<'_>, stream: &Stream, side: Side, 
         Role::Offer => media.proto,
     };
     let _ = write!(out, "m={} {port} {proto} {}\r\n", media.kind, media.formats);
+    let ours = stream.pairs[side.index()].map_or(ours, |pair| pair.advertised);
     for line in &media.lines {
         match line.kind {
             b'c' => push_connection(out, line, ours),
@@ -143,6 +146,10 @@ fn profile_for(side: Side, proto: &str) -> &'static str {
 }
 
 /// Our address in place of theirs; the unspecified one of an old-style hold stays (RFC 3264 §8.4).
+fn has_connection(media: &Media<'_>) -> bool {
+    media.lines.iter().any(|line| line.kind == b'c')
+}
+
 fn push_connection(out: &mut String, line: &Line<'_>, ours: IpAddr) {
     let holds = line
         .value

@@ -12,7 +12,7 @@ use std::time::{Duration, Instant};
 use mio::net::TcpStream;
 use mio::{Interest, Registry, Token};
 use rustls::Connection;
-use tollgate_call::transport::{ConnId, Dial, ListenerId, SendFailure, Source, TransportEvent};
+use tollgate_call::transport::{ConnId, Dial, SendFailure, Source, TransportEvent};
 use tollgate_contract::{Now, Side, Snapshot, Transport};
 
 use super::dial::Dials;
@@ -23,15 +23,14 @@ use crate::channel::{Mailbox, Postbox};
 use crate::config::RuntimeLimits;
 use crate::hooks::{BrokenStream, Framer, Steering, Verdict};
 use crate::telemetry::{HandshakeFailure, Telemetry, of};
-use crate::tls::TlsSide;
+use crate::tls::{CurrentTls, TlsSide};
 use crate::worker::{Outgoing, WAKE_AT_LEAST};
 
 /// What the exchange is made of.
 pub(crate) struct ExchangeParts<S> {
     pub(crate) steering: S,
     pub(crate) listeners: Listeners,
-    /// By [`Side::index`].
-    pub(crate) tls: [Option<TlsSide>; 2],
+    pub(crate) tls: CurrentTls,
     pub(crate) workers: Vec<Postbox<TransportEvent>>,
     pub(crate) outbox: Mailbox<Outgoing>,
     pub(crate) limits: RuntimeLimits,
@@ -43,7 +42,7 @@ pub(crate) struct ExchangeParts<S> {
 pub(crate) struct Exchange<S: Steering> {
     pub(super) steering: S,
     pub(super) listeners: Listeners,
-    tls: [Option<TlsSide>; 2],
+    tls: CurrentTls,
     workers: Vec<Postbox<TransportEvent>>,
     pub(super) outbox: Mailbox<Outgoing>,
     pub(super) limits: RuntimeLimits,
@@ -58,8 +57,8 @@ pub(crate) struct Exchange<S: Steering> {
     pub(super) scratch: Vec<u8>,
     /// Sockets left with something to read: the system tells only once.
     pub(super) again: Vec<Token>,
-    /// Listeners that could not accept for want of descriptors.
-    pub(super) stalled: Vec<ListenerId>,
+    /// Listening sockets that could not accept for want of descriptors.
+    pub(super) stalled: Vec<Token>,
     pub(super) has_more_outgoing: bool,
 }
 
@@ -108,10 +107,9 @@ impl<S: Steering> Exchange<S> {
 
     /// A socket is ready.
     pub(super) fn on_ready(&mut self, now: Now, snapshot: &Snapshot, token: Token) {
-        let listener = u16::try_from(token.0).ok().map(ListenerId);
-        match listener.and_then(|id| Some((id, self.listeners.bound.get(token.0)?))) {
-            Some((id, Bound::Udp(_))) => self.read_datagrams(now, snapshot, id),
-            Some((id, Bound::Stream(_))) => self.accept(now.instant, id),
+        match self.listeners.bound.get(token.0) {
+            Some((id, Bound::Udp(_))) => self.read_datagrams(now, snapshot, token, *id),
+            Some((_, Bound::Stream(_))) => self.accept(now, snapshot, token),
             None => self.serve(now, snapshot, ConnId(token.0 as u64)),
         }
     }
@@ -121,8 +119,8 @@ impl<S: Steering> Exchange<S> {
         for token in std::mem::take(&mut self.again) {
             self.on_ready(now, snapshot, token);
         }
-        for id in std::mem::take(&mut self.stalled) {
-            self.accept(now.instant, id);
+        for token in std::mem::take(&mut self.stalled) {
+            self.accept(now, snapshot, token);
         }
     }
 
@@ -145,9 +143,9 @@ impl<S: Steering> Exchange<S> {
         }
     }
 
-    /// TLS of a side.
-    pub(super) const fn tls(&self, side: Side) -> Option<&TlsSide> {
-        self.tls[side.index()].as_ref()
+    /// TLS of a side, as it is in force now.
+    pub(super) fn tls(&self, side: Side) -> Option<TlsSide> {
+        self.tls.get(side)
     }
 
     /// A connection's name, never given twice.
@@ -180,6 +178,9 @@ impl<S: Steering> Exchange<S> {
             return Err(why);
         }
         of(&self.telemetry.sip.open, source.side, source.transport).inc();
+        if let Some(port) = self.telemetry.mapped_port(&source) {
+            port.open.inc();
+        }
         let conn = Conn {
             id,
             source,
@@ -429,6 +430,9 @@ impl<S: Steering> Exchange<S> {
         let sip = &self.telemetry.sip;
         let open = of(&sip.open, conn.source.side, conn.source.transport);
         open.set(open.get().saturating_sub(1));
+        if let Some(port) = self.telemetry.mapped_port(&conn.source) {
+            port.open.set(port.open.get().saturating_sub(1));
+        }
         let in_handshake = conn.stage == Stage::Handshaking && conn.source.transport == Transport::Tls;
         let failed = |why: HandshakeFailure| sip.handshakes_failed[why.index()].inc();
         match why {
@@ -443,10 +447,10 @@ impl<S: Steering> Exchange<S> {
     }
 }
 
-/// The token of the outbox's waker. Listeners have the tokens below, connections those above.
+/// The token of the outbox's waker. Listening sockets have the tokens below, connections those above.
 pub(crate) const OUTBOX: Token = Token(FIRST_CONN as usize);
 
-/// Listener ids are 16 bits.
+/// Listening sockets are fewer: start sees to it.
 const FIRST_CONN: u64 = 1 << 16;
 
 /// The longest datagram and one byte more.

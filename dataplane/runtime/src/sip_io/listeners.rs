@@ -5,12 +5,11 @@
 use std::collections::HashMap;
 use std::io;
 use std::net::{IpAddr, SocketAddr};
-use std::time::Instant;
 
 use mio::net::{TcpListener, TcpStream, UdpSocket};
 use mio::{Interest, Registry, Token};
-use tollgate_call::transport::{ListenerId, LocalAddresses, Source};
-use tollgate_contract::{Side, Transport};
+use tollgate_call::transport::{Listener, ListenerId, LocalAddresses, Role, Source};
+use tollgate_contract::{Now, Side, Snapshot, Transport};
 
 use super::exchange::Exchange;
 use super::stream::Stage;
@@ -19,7 +18,7 @@ use crate::config::{ACCEPTS_PER_TURN, RuntimeLimits};
 use crate::hooks::Steering;
 use crate::socket::{self, BindError};
 
-/// One bound listener.
+/// One bound socket.
 pub(super) enum Bound {
     /// For datagrams.
     Udp(UdpSocket),
@@ -27,37 +26,40 @@ pub(super) enum Bound {
     Stream(TcpListener),
 }
 
-/// All listeners; the token of each is its place.
+/// All listeners and their sockets; the token of each socket is its place.
 pub(crate) struct Listeners {
     pub(super) local: LocalAddresses,
-    pub(super) bound: Vec<Bound>,
+    pub(super) bound: Vec<(ListenerId, Bound)>,
+    /// The first socket of each listener.
+    places: Vec<usize>,
 }
 
 impl Listeners {
-    /// Binds every listener.
+    /// Binds every listener, a mapping service's range port by port.
     pub(crate) fn bind(local: LocalAddresses) -> Result<Self, BindError> {
-        let bind = |listener: &tollgate_call::transport::Listener| {
-            let address = listener.address.bound;
-            match listener.transport {
-                Transport::Udp => socket::udp(address, "SIP").map(Bound::Udp),
-                Transport::Tcp | Transport::Tls => socket::listener(address, listener.transport).map(Bound::Stream),
+        let mut bound = Vec::new();
+        let mut places = Vec::new();
+        for (id, listener) in (0..=u16::MAX).map(ListenerId).zip(&local.listeners) {
+            places.push(bound.len());
+            for port in listener.ports() {
+                bound.push((id, bind(listener, port)?));
             }
-        };
-        let bound = local.listeners.iter().map(bind).collect::<Result<_, _>>()?;
-        Ok(Self { local, bound })
+        }
+        Ok(Self { local, bound, places })
     }
 
-    /// The addresses the system bound, in the order of the listeners; they tell ports asked for as 0.
+    /// The addresses the system bound, one for each listener in order; they tell ports asked for as 0.
     pub(crate) fn addresses(&self) -> io::Result<Vec<SocketAddr>> {
-        let address = |bound: &Bound| match bound {
+        let address = |(_, bound): &(ListenerId, Bound)| match bound {
             Bound::Udp(socket) => socket.local_addr(),
             Bound::Stream(listener) => listener.local_addr(),
         };
-        self.bound.iter().map(address).collect()
+        let first = self.places.iter().filter_map(|place| self.bound.get(*place));
+        first.map(address).collect()
     }
 
     pub(super) fn register(&mut self, registry: &Registry) -> io::Result<()> {
-        for (place, bound) in self.bound.iter_mut().enumerate() {
+        for (place, (_, bound)) in self.bound.iter_mut().enumerate() {
             match bound {
                 Bound::Udp(socket) => registry.register(socket, Token(place), Interest::READABLE)?,
                 Bound::Stream(listener) => registry.register(listener, Token(place), Interest::READABLE)?,
@@ -66,16 +68,20 @@ impl Listeners {
         Ok(())
     }
 
-    /// The listener named for connections we open: that of the side and transport, else the first of the side.
+    /// The UDP socket of a listener.
+    pub(super) fn udp(&self, id: ListenerId) -> Option<(&Listener, &UdpSocket)> {
+        let place = *self.places.get(usize::from(id.0))?;
+        match self.bound.get(place)? {
+            (_, Bound::Udp(socket)) => Some((self.local.get(id)?, socket)),
+            (_, Bound::Stream(_)) => None,
+        }
+    }
+
+    /// The listener named for connections we open: our own of the side and transport, else the first of the side.
     pub(super) fn for_dial(&self, side: Side, transport: Transport) -> ListenerId {
-        let listeners = &self.local.listeners;
-        let exact = listeners
-            .iter()
-            .position(|l| l.side == side && l.transport == transport);
-        let place = exact
-            .or_else(|| listeners.iter().position(|l| l.side == side))
-            .unwrap_or(0);
-        ListenerId(u16::try_from(place).unwrap_or(u16::MAX))
+        let exact = self.local.own(side).find(|(_, own)| own.transport == transport);
+        let found = exact.or_else(|| self.local.own(side).next());
+        found.map_or(ListenerId(0), |(id, _)| id)
     }
 
     /// The address connections of a side are opened from.
@@ -86,6 +92,16 @@ impl Listeners {
             .get(usize::from(id.0))
             .filter(|listener| listener.side == side)?;
         Some(listener.address.bound.ip())
+    }
+}
+
+fn bind(listener: &Listener, port: u16) -> Result<Bound, BindError> {
+    let address = SocketAddr::new(listener.address.bound.ip(), port);
+    match listener.transport {
+        Transport::Udp => socket::udp(address, "SIP").map(Bound::Udp),
+        Transport::Tcp | Transport::Tls => {
+            socket::listener(address, listener.transport, listener.role).map(Bound::Stream)
+        }
     }
 }
 
@@ -113,27 +129,31 @@ impl PerRemote {
 }
 
 impl<S: Steering> Exchange<S> {
-    /// Accepts what waits at a stream listener.
-    pub(super) fn accept(&mut self, now: Instant, id: ListenerId) {
+    /// Accepts what waits at a listening socket.
+    pub(super) fn accept(&mut self, now: Now, snapshot: &Snapshot, token: Token) {
         for _ in 0..ACCEPTS_PER_TURN {
-            let Some(Bound::Stream(listener)) = self.listeners.bound.get(usize::from(id.0)) else {
+            let Some((id, Bound::Stream(listener))) = self.listeners.bound.get(token.0) else {
                 return;
             };
             match listener.accept() {
-                Ok((stream, remote)) => self.on_accepted(now, id, stream, remote),
+                Ok((stream, remote)) => self.on_accepted(now, snapshot, *id, stream, remote),
                 Err(why) if why.kind() == io::ErrorKind::WouldBlock => return,
                 Err(why) if why.kind() == io::ErrorKind::ConnectionAborted => {}
                 // No descriptor or memory is left: the connection waits in the backlog until the next wake.
-                Err(_) => return self.stalled.push(id),
+                Err(_) => return self.stalled.push(token),
             }
         }
-        self.again.push(Token(usize::from(id.0)));
+        self.again.push(token);
     }
 
-    fn on_accepted(&mut self, now: Instant, id: ListenerId, stream: TcpStream, remote: SocketAddr) {
-        let Some(listener) = self.listeners.local.listeners.get(usize::from(id.0)).copied() else {
+    fn on_accepted(&mut self, now: Now, snapshot: &Snapshot, id: ListenerId, stream: TcpStream, remote: SocketAddr) {
+        // Without its own address the connection is gone already.
+        let (Some(listener), Ok(local)) = (self.listeners.local.get(id).copied(), stream.local_addr()) else {
             return;
         };
+        if matches!(listener.role, Role::Mapped { .. }) && snapshot.mappings.at(local, now.unix).is_none() {
+            return self.telemetry.sip.unmapped.inc();
+        }
         if self.conns.len() >= accepted_max(&self.limits, listener.side) {
             return self.telemetry.sip.over_limit.inc();
         }
@@ -144,7 +164,7 @@ impl<S: Steering> Exchange<S> {
             return self.telemetry.sip.over_limit_per_remote.inc();
         }
         let session = match (listener.transport, self.tls(listener.side)) {
-            (Transport::Tls, Some(settings)) => tls::accept(settings).ok().map(Some),
+            (Transport::Tls, Some(settings)) => tls::accept(&settings).ok().map(Some),
             (Transport::Tls, None) => None,
             (Transport::Udp | Transport::Tcp, _) => Some(None),
         };
@@ -163,12 +183,26 @@ impl<S: Steering> Exchange<S> {
             transport,
             listener: id,
             remote,
+            local,
             conn: Some(conn),
             peer: None,
         };
-        self.telemetry.sip.accepted.inc();
+        self.count_accepted(listener.role, &source);
         // A connection the poller cannot watch is closed inside and its place given back.
-        let _ = self.add(now, source, stream, session, stage, None);
+        let _ = self.add(now.instant, source, stream, session, stage, None);
+    }
+
+    fn count_accepted(&self, role: Role, source: &Source) {
+        self.telemetry.sip.accepted.inc();
+        match role {
+            Role::Trunk => {}
+            Role::Transparent => self.telemetry.sip.accepted_transparent.inc(),
+            Role::Mapped { .. } => {
+                if let Some(port) = self.telemetry.mapped_port(source) {
+                    port.accepted.inc();
+                }
+            }
+        }
     }
 }
 

@@ -97,7 +97,7 @@ impl<S: Steering> Exchange<S> {
         let (side, transport) = (dial.side, dial.transport);
         let session = match (transport, side, self.tls(side)) {
             (Transport::Tls, _, Some(settings)) => {
-                Some(tls::dial(settings, dial, remote.ip()).map_err(|why| self.count_handshake(why))?)
+                Some(tls::dial(&settings, dial, remote.ip()).map_err(|why| self.count_handshake(why))?)
             }
             (Transport::Tcp, Side::Inside, _) => None,
             // Nothing but TLS leaves outside, and nothing is dialled over datagrams.
@@ -107,11 +107,13 @@ impl<S: Steering> Exchange<S> {
         let listener = self.listeners.for_dial(side, transport);
         let stream = socket::connect(self.listeners.local_ip(listener, side), remote);
         let stream = stream.map_err(|_| SendFailure::Unreachable)?;
+        let local = stream.local_addr().map_err(|_| SendFailure::Unreachable)?;
         let source = Source {
             side,
             transport,
             listener,
             remote,
+            local,
             conn: Some(self.next_conn()),
             peer: None,
         };

@@ -10,7 +10,6 @@ use tollgate_call::transport::{ListenerId, SendFailure, Source};
 use tollgate_contract::{Now, Snapshot, Transport};
 
 use super::exchange::Exchange;
-use super::listeners::Bound;
 use super::queue::Queued;
 use crate::config::DATAGRAMS_PER_TURN;
 use crate::hooks::Steering;
@@ -18,13 +17,10 @@ use crate::telemetry::of;
 
 impl<S: Steering> Exchange<S> {
     /// Takes the datagrams that wait at a listener.
-    pub(super) fn read_datagrams(&mut self, now: Now, snapshot: &Snapshot, id: ListenerId) {
+    pub(super) fn read_datagrams(&mut self, now: Now, snapshot: &Snapshot, token: Token, id: ListenerId) {
         for _ in 0..DATAGRAMS_PER_TURN {
             let room = self.limits.datagram_max.saturating_add(1).min(self.scratch.len());
-            let (Some(Bound::Udp(socket)), Some(room)) = (
-                self.listeners.bound.get(usize::from(id.0)),
-                self.scratch.get_mut(..room),
-            ) else {
+            let (Some((_, socket)), Some(room)) = (self.listeners.udp(id), self.scratch.get_mut(..room)) else {
                 return;
             };
             match socket.recv_from(room) {
@@ -35,7 +31,7 @@ impl<S: Steering> Exchange<S> {
                 Err(_) => {}
             }
         }
-        self.again.push(Token(usize::from(id.0)));
+        self.again.push(token);
     }
 
     fn on_datagram(&mut self, now: Now, snapshot: &Snapshot, id: ListenerId, remote: SocketAddr, len: usize) {
@@ -47,15 +43,15 @@ impl<S: Steering> Exchange<S> {
         let Some(message) = message else {
             return self.telemetry.sip.framing_errors.inc();
         };
-        let Some(listener) = self.listeners.local.listeners.get(usize::from(id.0)) else {
+        let Some(listener) = self.listeners.local.get(id) else {
             return;
         };
-        let (side, transport) = (listener.side, Transport::Udp);
         let source = Source {
-            side,
-            transport,
+            side: listener.side,
+            transport: Transport::Udp,
             listener: id,
             remote,
+            local: listener.address.bound,
             conn: None,
             peer: None,
         };
@@ -66,11 +62,7 @@ impl<S: Steering> Exchange<S> {
 
     /// Sends one datagram.
     pub(super) fn send_datagram(&self, from: ListenerId, to: SocketAddr, queued: Queued) {
-        let place = usize::from(from.0);
-        let (Some(Bound::Udp(socket)), Some(listener)) = (
-            self.listeners.bound.get(place),
-            self.listeners.local.listeners.get(place),
-        ) else {
+        let Some((listener, socket)) = self.listeners.udp(from) else {
             return self.fail(queued.sender, SendFailure::Unreachable);
         };
         match socket.send_to(&queued.bytes, to) {

@@ -3,6 +3,7 @@
 //! No connection lives here. TLS 1.2 and 1.3 with AEAD suites only (RFC 9325 §4.2), no resumption, so that every
 //! connection is judged by its own certificate.
 
+mod current;
 mod identity;
 mod verifier;
 
@@ -18,6 +19,7 @@ use rustls::server::{NoServerSessionStorage, WebPkiClientVerifier};
 use rustls::sign::CertifiedKey;
 use rustls::{ClientConfig, RootCertStore, ServerConfig};
 
+pub(crate) use current::CurrentTls;
 pub use identity::{not_after_unix, peer_identity};
 
 use verifier::SipDomainVerifier;

@@ -12,10 +12,10 @@ use std::time::{Duration, Instant};
 use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, DnType, IsCa, KeyPair, SanType};
 
 use tollgate_call::transport::{
-    Dial, Listener, LocalAddresses, SendFailure, SendToken, Source, Target, Transmit, TransportEvent,
+    Dial, Listener, LocalAddresses, Role, SendFailure, SendToken, Source, Target, Transmit, TransportEvent,
 };
 use tollgate_contract::publish::Publisher;
-use tollgate_contract::{CallView, FallbackSettings, Now, Report, Side, Snapshot, Transport, WireAddr};
+use tollgate_contract::{CallView, FallbackSettings, MappingTable, Now, Report, Side, Snapshot, Transport, WireAddr};
 use tollgate_runtime::tls::{ClientAuth, TlsPem, TlsSide};
 use tollgate_runtime::{
     BrokenStream, Core, CoreOutput, Dataplane, Forward, Framer, Handle, RuntimeConfig, RuntimeLimits, StartError,
@@ -180,7 +180,7 @@ pub(crate) struct Edge {
     pub(crate) reports: Receiver<Report>,
     orders: Arc<Mutex<VecDeque<Transmit>>>,
     next_token: u64,
-    _publisher: Publisher,
+    publisher: Publisher,
 }
 
 impl Edge {
@@ -210,8 +210,18 @@ impl Edge {
             reports,
             orders,
             next_token: 0,
-            _publisher: publisher,
+            publisher,
         })
+    }
+
+    /// Puts mappings in force, and waits until every thread has seen them.
+    pub(crate) fn map(&mut self, mappings: MappingTable) {
+        let next = Snapshot { mappings, ..snapshot() };
+        let generation = self.publisher.publish(next);
+        self.handle.wake();
+        eventually("every thread sees the mappings", || {
+            self.publisher.is_seen_by_all(generation)
+        });
     }
 
     pub(crate) fn address(&self, listener: usize) -> SocketAddr {
@@ -274,6 +284,7 @@ pub(crate) fn config(listeners: &[(Side, Transport)], tls_outside: Option<TlsSid
         side: *side,
         transport: *transport,
         address: WireAddr::plain("127.0.0.1:0".parse().expect("an address")),
+        role: Role::Trunk,
     };
     RuntimeConfig {
         local: LocalAddresses {

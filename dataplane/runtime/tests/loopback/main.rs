@@ -2,6 +2,7 @@
 #![forbid(unsafe_code)]
 #![expect(clippy::unwrap_used, reason = "what helps a test is a test")]
 
+mod deployments;
 mod kit;
 mod media;
 mod plain;

@@ -262,3 +262,26 @@ fn lost_connection_is_dialled_again() {
         "dialled {address} again"
     );
 }
+
+#[test]
+fn replaced_settings_hold_for_the_next_handshake_and_bad_ones_for_none() {
+    let ca = Ca::new();
+    let server = Edge::with(OUTSIDE, Some(ca.edge("b.example", &ca)));
+    let mut client = Edge::with(OUTSIDE, Some(ca.edge("a.example", &ca)));
+    client.send(Target::Dial(dial(server.address(0), "b.example")), "first\n");
+    assert_eq!(server.received().0.peer.unwrap().domains, ["a.example"]);
+    let name = SanType::DnsName("x.example".try_into().unwrap());
+    let wants_none = ca.side(name, &ca, ClientAuth::NotAsked);
+    let refused = server.handle.set_tls(None, Some(wants_none));
+    assert!(matches!(refused, Err(StartError::OutsideWithoutClientAuth)));
+    assert!(matches!(
+        server.handle.set_tls(None, None),
+        Err(StartError::NoTlsSettings(_))
+    ));
+    server.handle.set_tls(None, Some(ca.edge("c.example", &ca))).unwrap();
+    // The connection that stands keeps its settings; a new one has the new name.
+    client.send(Target::Dial(dial(server.address(0), "b.example")), "second\n");
+    assert_eq!(server.received().1, "second\n");
+    client.send(Target::Dial(dial(server.address(0), "c.example")), "third\n");
+    assert_eq!(server.received().1, "third\n");
+}

@@ -156,6 +156,8 @@ fn check_session_parameter(parameter: &str) -> Result<(), InvalidCrypto> {
     match name {
         _ if name.starts_with('-') => Ok(()),
         "KDR" if parameter == "KDR=0" => Ok(()),
+        // The default, and nothing to do where there is no FEC (RFC 4568 §6.3.4).
+        "FEC_ORDER" if parameter == "FEC_ORDER=FEC_SRTP" => Ok(()),
         // The window is ours to choose: 128 is at least what any line may ask us to accept by default.
         "WSH" => Ok(()),
         _ => Err(InvalidCrypto::SessionParameter),
@@ -211,11 +213,17 @@ mod tests {
             "UNAUTHENTICATED_SRTP",
             "UNENCRYPTED_SRTCP",
             "KDR=3",
+            "FEC_ORDER=SRTP_FEC",
             "NEW",
         ] {
             let line = format!("1 AES_CM_128_HMAC_SHA1_80 {KEY} {parameter}");
             assert_eq!(parse(line), Some(InvalidCrypto::SessionParameter), "{parameter}");
         }
-        assert_eq!(parse(format!("1 AES_CM_128_HMAC_SHA1_80 {KEY} -x KDR=0 WSH=64")), None);
+        assert_eq!(
+            parse(format!(
+                "1 AES_CM_128_HMAC_SHA1_80 {KEY} -x KDR=0 WSH=64 FEC_ORDER=FEC_SRTP"
+            )),
+            None
+        );
     }
 }

@@ -25,6 +25,9 @@ pub enum InvalidSdp {
     /// There is no o= line, or it is malformed.
     #[error("o= line missing or malformed")]
     Origin,
+    /// A line that must be there once is missing or repeated (RFC 8866 §9).
+    #[error("a line is missing or repeated")]
+    Count,
     /// A c= line that is malformed or whose address is not of its type.
     #[error("c= line malformed")]
     Connection,
@@ -206,7 +209,9 @@ impl<'s> Session<'s> {
         if origin.value.split(' ').filter(|part| !part.is_empty()).count() != 6 {
             return Err(InvalidSdp::Origin);
         }
-        Ok(())
+        let count = |kind: u8| self.lines.iter().filter(|line| line.kind == kind).count();
+        let is_whole = [b'v', b'o', b's'].into_iter().all(|kind| count(kind) == 1) && count(b't') >= 1;
+        is_whole.then_some(()).ok_or(InvalidSdp::Count)
     }
 }
 
@@ -225,12 +230,14 @@ fn lines_of(text: &str) -> impl Iterator<Item = Result<Line<'_>, InvalidSdp>> {
         })
 }
 
+/// The address of a level, of which more than one would be layered multicast.
 fn connection_of(lines: &[Line<'_>]) -> Result<Option<IpAddr>, InvalidSdp> {
-    lines
-        .iter()
-        .find(|line| line.kind == b'c')
-        .map(|line| parse_connection(line.value))
-        .transpose()
+    let mut connections = lines.iter().filter(|line| line.kind == b'c');
+    match (connections.next(), connections.next()) {
+        (None, _) => Ok(None),
+        (Some(line), None) => parse_connection(line.value).map(Some),
+        (Some(_), Some(_)) => Err(InvalidSdp::Count),
+    }
 }
 
 /// `IN IP4 192.0.2.1` or `IN IP6 2001:db8::1`; a multicast suffix is not for calls.
@@ -334,8 +341,17 @@ mod tests {
         );
         assert_eq!(with("c=IN IP4 192.0.2.1\r\n", ""), Some(InvalidSdp::NoConnection));
         assert_eq!(with("audio 4000", "audio 70000"), Some(InvalidSdp::Media));
+        for (from, to) in [
+            ("s=-\r\n", ""),
+            ("s=-\r\n", "s=-\r\ns=-\r\n"),
+            ("t=0 0\r\n", ""),
+            ("s=-\r\n", "s=-\r\no=- 1 1 IN IP4 192.0.2.1\r\n"),
+            ("s=-\r\n", "s=-\r\nc=IN IP4 192.0.2.2\r\n"),
+        ] {
+            assert_eq!(with(from, to), Some(InvalidSdp::Count), "{to}");
+        }
         let many = format!(
-            "v=0\r\no=- 1 1 IN IP4 1.1.1.1\r\n{}",
+            "v=0\r\no=- 1 1 IN IP4 1.1.1.1\r\ns=-\r\nt=0 0\r\n{}",
             "m=audio 0 RTP/AVP 0\r\n".repeat(MAX_MEDIA + 1)
         );
         assert_eq!(Session::parse(many.as_bytes()).err(), Some(InvalidSdp::TooLarge));

@@ -20,16 +20,37 @@ use super::Trapezoid;
 use crate::clock::{START_UNIX, beginning, start};
 use crate::party::Party;
 
+/// How the agent's calls reach the edge (product.md 3).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Deployment {
+    /// On an inside address of the edge; the peer is found by the number.
+    Trunk,
+    /// On a mapped address of the edge, the first of four; it stands for the peer, and the agent brings a ticket.
+    OffPath,
+    /// On the peer's own address, which the edge takes over; the agent brings a ticket.
+    Inline,
+}
+
+/// The ticket that the agent brings off-path and inline.
+pub const AGENT_TICKET: &str = "AgentsOwn_Ticket-1..";
+
+/// The last port of the mapped range.
+const LAST_MAPPED: u16 = 20_003;
+
 /// How a trapezoid differs from the usual one: IPv4 on both sides, UDP inside, 8 port pairs a side.
 #[derive(Clone, Copy, Debug)]
 pub struct Setup {
+    /// How the agent's calls reach the edge.
+    pub deployment: Deployment,
     /// The agent's transport.
     pub inside: Transport,
     /// Whether the inside is IPv6.
     pub inside_is_ipv6: bool,
     /// Whether the outside is IPv6.
     pub outside_is_ipv6: bool,
-    /// Port pairs of each side.
+    /// Whether media has addresses of both families on both sides.
+    pub has_both_families: bool,
+    /// Port pairs of each side and family.
     pub pairs: u16,
     /// Most calls.
     pub max_calls: usize,
@@ -40,9 +61,11 @@ pub struct Setup {
 impl Default for Setup {
     fn default() -> Self {
         Self {
+            deployment: Deployment::Trunk,
             inside: Transport::Udp,
             inside_is_ipv6: false,
             outside_is_ipv6: false,
+            has_both_families: false,
             pairs: 8,
             max_calls: 8,
             seed: 1,
@@ -68,12 +91,41 @@ impl Setup {
         }
     }
 
+    /// In another deployment, with the agent on TCP.
+    #[must_use]
+    pub fn deployed(deployment: Deployment) -> Self {
+        Self {
+            deployment,
+            ..Self::over(Transport::Tcp)
+        }
+    }
+
     /// The test bed.
     #[must_use]
     pub fn build(self) -> Trapezoid {
+        let mut bed = self.trunk();
+        match self.deployment {
+            Deployment::Trunk => return bed,
+            Deployment::OffPath => {
+                let mapping = bed.mapping("b.example");
+                bed.snapshot.mappings = MappingTable::from_iter([(self.mapped(), mapping)]);
+                bed.agent.calls = format!("sip:+14085555432@{}", self.mapped());
+                bed.dials = Some(self.mapped());
+                bed.secrets.push(self.mapped().ip().to_string());
+            }
+            Deployment::Inline => bed.dials = Some(bed.peer.address),
+        }
+        let ticket = ("X-Cisco-UC-IME-Ticket".to_owned(), AGENT_TICKET.to_owned());
+        bed.agent.extra.push(ticket);
+        bed
+    }
+
+    fn trunk(self) -> Trapezoid {
         let (inside, outside) = (self.plan(Side::Inside), self.plan(Side::Outside));
-        let listeners = listeners(&inside, &outside);
-        let pairs = self.port_pairs(&inside, &outside);
+        // In front, so that whoever takes the first listener of a kind takes the wrong one.
+        let mut listeners: Vec<Listener> = self.listener_for_peers().into_iter().collect();
+        listeners.extend(own_listeners(&inside, &outside));
+        let pairs = self.port_pairs();
         let agent = Party::new(
             Side::Inside,
             self.inside,
@@ -115,6 +167,8 @@ impl Setup {
             peer_domains: vec!["b.example".to_owned(), "sip.b.example".to_owned()],
             log: Vec::new(),
             reports: Vec::new(),
+            dials: None,
+            inside_conns: 0,
             is_ticking: false,
             seeks_faults: true,
             seeks_leaks: true,
@@ -125,6 +179,28 @@ impl Setup {
             pairs,
             secrets: secrets.map(|ip| ip.to_string()).to_vec(),
         }
+    }
+
+    /// The first mapped address.
+    fn mapped(self) -> SocketAddr {
+        let ip = if self.inside_is_ipv6 { "fd00::2" } else { "10.0.0.2" };
+        SocketAddr::new(ip.parse().expect("an address"), LAST_MAPPED - 3)
+    }
+
+    /// The listener that stands for peers, where the deployment has one.
+    fn listener_for_peers(self) -> Option<Listener> {
+        let (address, role) = match self.deployment {
+            Deployment::Trunk => return None,
+            Deployment::OffPath => (self.mapped(), Role::Mapped { last_port: LAST_MAPPED }),
+            Deployment::Inline if self.inside_is_ipv6 => ("[::]:5062".parse().expect("an address"), Role::Transparent),
+            Deployment::Inline => ("0.0.0.0:5062".parse().expect("an address"), Role::Transparent),
+        };
+        Some(Listener {
+            side: Side::Inside,
+            transport: Transport::Tcp,
+            address: WireAddr::plain(address),
+            role,
+        })
     }
 
     fn plan(self, side: Side) -> Plan {
@@ -143,11 +219,21 @@ impl Setup {
         }
     }
 
-    fn port_pairs(self, inside: &Plan, outside: &Plan) -> Vec<PortPair> {
-        let sides = [(Side::Inside, inside.advertised), (Side::Outside, outside.advertised)];
-        let numbered = sides
+    fn port_pairs(self) -> Vec<PortPair> {
+        let other = Self {
+            inside_is_ipv6: !self.inside_is_ipv6,
+            outside_is_ipv6: !self.outside_is_ipv6,
+            ..self
+        };
+        let families = if self.has_both_families {
+            vec![self, other]
+        } else {
+            vec![self]
+        };
+        let sides = families
             .into_iter()
-            .flat_map(|side| (0..self.pairs).map(move |at| (side, at)));
+            .flat_map(|family| [Side::Inside, Side::Outside].map(|side| (side, family.plan(side).advertised)));
+        let numbered = sides.flat_map(|side| (0..self.pairs).map(move |at| (side, at)));
         let pair = |(at, ((side, advertised), number)): (usize, ((Side, IpAddr), u16))| PortPair {
             side,
             advertised,
@@ -159,7 +245,7 @@ impl Setup {
     }
 }
 
-fn listeners(inside: &Plan, outside: &Plan) -> Vec<Listener> {
+fn own_listeners(inside: &Plan, outside: &Plan) -> Vec<Listener> {
     let kinds = [
         (Side::Inside, Transport::Udp, inside, 5060),
         (Side::Inside, Transport::Tcp, inside, 5060),

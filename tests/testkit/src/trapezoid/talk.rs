@@ -177,6 +177,21 @@ impl Trapezoid {
         assert_eq!((out.from, out.to, out.bytes), (above(talk.inside_port), agent, report));
     }
 
+    /// One side offers anew and the other answers. Returns what each was told: the offer as it came, then the answer.
+    ///
+    /// # Panics
+    /// If any step of it goes another way.
+    pub fn renegotiate(&mut self, by: Side, offer: &Sdp, answer: &Sdp) -> (String, String) {
+        self.reinvite(by, Some(&offer.text()));
+        self.expect(by, "100");
+        let invite = self.expect(by.other(), "INVITE");
+        self.respond(by.other(), &invite, 200, Some(&answer.text()));
+        let ok = self.expect(by, "200");
+        self.ack(by, None);
+        self.expect(by.other(), "ACK");
+        (invite.body, ok.body)
+    }
+
     /// A side hangs up and the other agrees.
     ///
     /// # Panics

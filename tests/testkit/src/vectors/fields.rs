@@ -4,6 +4,7 @@
 
 use std::fmt::{Debug, Display};
 use std::fs;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
 
 use serde_json::Value;
@@ -203,6 +204,14 @@ pub(super) fn given<T, E: Debug>(what: &str, result: Result<T, E>) -> Result<T, 
         what: what.to_owned(),
         expected: "accepted".to_owned(),
         actual: format!("refused: {why:?}"),
+    })
+}
+
+/// The trapezoid panics at an invalid message or a leak, which is a difference like any other.
+pub(super) fn caught(play: impl FnOnce() -> Checked) -> Checked {
+    catch_unwind(AssertUnwindSafe(play)).unwrap_or_else(|why| {
+        let said = why.downcast_ref::<String>().cloned().unwrap_or_default();
+        mismatch("the edge", "valid messages without inside addresses", said)
     })
 }
 
