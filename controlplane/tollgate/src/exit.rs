@@ -5,12 +5,12 @@ use std::process::ExitCode;
 
 /// The command line or input data is wrong.
 pub(crate) const DATA: u8 = 65;
-/// A file cannot be read.
-pub(crate) const NO_INPUT: u8 = 66;
 /// Something that should be there is not: an address in use, an edge that does not answer.
 pub(crate) const UNAVAILABLE: u8 = 69;
 /// The system refused something.
 pub(crate) const OS: u8 = 71;
+/// A file cannot be written.
+pub(crate) const CANNOT_CREATE: u8 = 73;
 /// The policy is wrong.
 pub(crate) const CONFIG: u8 = 78;
 

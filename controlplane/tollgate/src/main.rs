@@ -10,13 +10,19 @@ mod check;
 mod core;
 #[cfg(feature = "demo")]
 mod demo;
+mod edge;
 mod exit;
 mod logging;
+mod map;
+mod mappings;
+mod netfilter;
 mod plane;
+mod reload;
 mod run;
 mod show;
 mod steering;
 mod ticket;
+mod validator;
 
 use std::process::ExitCode;
 
@@ -29,7 +35,10 @@ fn main() -> ExitCode {
         Verb::Run { policy } => run::run(&policy),
         Verb::Check { policy, json } => check::check(&policy, json),
         Verb::Show(options) => show::show(&options),
+        Verb::Reload(options) => reload::ask(&options),
         Verb::Drain(at) => show::drain(&at),
+        Verb::Netfilter(options) => netfilter::netfilter(&options),
+        Verb::Map(options) => map::map(&options),
         Verb::Ticket(verb) => ticket::run(&verb),
         #[cfg(feature = "demo")]
         Verb::Demo { json, keep, write } => match write {

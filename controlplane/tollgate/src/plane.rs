@@ -1,12 +1,12 @@
 //! The running data plane as the control plane sees it.
 
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use tollgate_contract::counters::{Counter, WorkerCounters};
 use tollgate_contract::{CallView, Side, Transport};
 use tollgate_control::{CertificateExpiry, CounterNames, Exposition, Kind, Plane};
-use tollgate_runtime::{DIAL_FAILURES, Handle, HandshakeFailure, transport_index};
+use tollgate_runtime::{DIAL_FAILURES, Handle, HandshakeFailure, MappedPortCounters, transport_index};
 
 /// Names of drop reasons, in the order of their counters.
 static DROP_REASONS: [&str; tollgate_media::DropReason::ALL.len()] = {
@@ -26,7 +26,14 @@ const SILENT_LIMIT: Duration = Duration::from_secs(5);
 pub(crate) struct EdgePlane {
     pub(crate) handle: Handle,
     pub(crate) counters: Vec<Arc<WorkerCounters>>,
-    pub(crate) certificates: Vec<CertificateExpiry>,
+    pub(crate) certificates: Mutex<Vec<CertificateExpiry>>,
+}
+
+impl EdgePlane {
+    /// What is shown of our certificates from now on.
+    pub(crate) fn set_certificates(&self, certificates: Vec<CertificateExpiry>) {
+        *self.certificates.lock().unwrap_or_else(PoisonError::into_inner) = certificates;
+    }
 }
 
 impl Plane for EdgePlane {
@@ -60,7 +67,7 @@ impl Plane for EdgePlane {
     }
 
     fn certificates(&self) -> Vec<CertificateExpiry> {
-        self.certificates.clone()
+        self.certificates.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 }
 
@@ -93,6 +100,7 @@ fn expose_sip(out: &mut Exposition, plane: &EdgePlane) {
         "SIP messages sent.",
         &sip.messages_out,
     );
+    expose_deployments(out, plane);
     out.family("tls_handshakes_total", Kind::Counter, "TLS handshakes, by result.");
     out.sample("tls_handshakes_total", &[("result", "ok")], sip.handshakes.get() as f64);
     for failure in HandshakeFailure::ALL {
@@ -119,6 +127,7 @@ fn expose_sip(out: &mut Exposition, plane: &EdgePlane) {
     let drops = [
         ("over_limit", &sip.over_limit),
         ("over_limit_per_remote", &sip.over_limit_per_remote),
+        ("unmapped", &sip.unmapped),
         ("framing", &sip.framing_errors),
         ("slow_message", &sip.slow_messages),
         ("idle", &sip.idle_closed),
@@ -129,6 +138,40 @@ fn expose_sip(out: &mut Exposition, plane: &EdgePlane) {
     for (reason, counter) in drops {
         out.sample("shield_drops_total", &[("reason", reason)], counter.get() as f64);
     }
+}
+
+/// Connections by the peer they were meant for: to mapped ports (off-path) and to transparent listeners (inline).
+fn expose_deployments(out: &mut Exposition, plane: &EdgePlane) {
+    let telemetry = plane.handle.telemetry();
+    let sum = |read: &dyn Fn(&MappedPortCounters) -> u64| telemetry.mapped.iter().map(read).sum::<u64>() as f64;
+    out.family("mapped_ports", Kind::Gauge, "Ports of the mapping service.");
+    out.sample("mapped_ports", &[], telemetry.mapped.len() as f64);
+    out.family(
+        "mapped_connections",
+        Kind::Gauge,
+        "Connections of the call agent to mapped ports, open now.",
+    );
+    out.sample("mapped_connections", &[], sum(&|port| port.open.get()));
+    out.family(
+        "mapped_connections_accepted_total",
+        Kind::Counter,
+        "Connections of the call agent to mapped ports with a mapping.",
+    );
+    out.sample(
+        "mapped_connections_accepted_total",
+        &[],
+        sum(&|port| port.accepted.get()),
+    );
+    out.family(
+        "transparent_connections_accepted_total",
+        Kind::Counter,
+        "Connections of the call agent to peers, taken on their way.",
+    );
+    out.sample(
+        "transparent_connections_accepted_total",
+        &[],
+        telemetry.sip.accepted_transparent.get() as f64,
+    );
 }
 
 fn expose_workers(out: &mut Exposition, plane: &EdgePlane) {

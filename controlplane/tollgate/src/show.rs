@@ -1,6 +1,7 @@
 //! `tollgate show` and `tollgate drain`: the live state as tables, or as JSON for machines.
 
 use std::process::ExitCode;
+use std::time::{Duration, SystemTime};
 
 use serde_json::Value;
 
@@ -11,7 +12,7 @@ use crate::exit::{self, fail};
 /// Shows a part of the live state.
 #[allow(clippy::print_stdout, reason = "the answer of a command")]
 pub(crate) fn show(options: &ShowOptions) -> ExitCode {
-    let state = match ask(options.at.admin, "GET", options.what.path()) {
+    let state = match ask(&options.at, "GET", options.what.path(), None) {
         Ok(state) => state,
         Err(why) => return fail(exit::UNAVAILABLE, why),
     };
@@ -23,17 +24,23 @@ pub(crate) fn show(options: &ShowOptions) -> ExitCode {
         What::Calls => calls(&state),
         What::Media => media(&state),
         What::Peers => peers(&state),
+        What::Routes => routes(&state),
+        What::Mappings => mappings(&state),
+        What::Tickets => tickets(&state),
         What::Ports => ports(&state),
         What::Drops => drops(&state),
     };
     print!("{}", table(&head, &rows));
+    if let Some(next) = state["next"].as_str() {
+        println!("more of them follow {next}; there are {} in all", text(&state["total"]));
+    }
     ExitCode::SUCCESS
 }
 
 /// Asks an edge to drain.
 #[allow(clippy::print_stdout, reason = "the answer of a command")]
 pub(crate) fn drain(at: &AdminAt) -> ExitCode {
-    match ask(at.admin, "POST", "/v1/drain") {
+    match ask(at, "POST", "/v1/drain", None) {
         Ok(_) => {
             println!("draining: new calls get 503, calls in progress go on");
             ExitCode::SUCCESS
@@ -157,6 +164,106 @@ fn drops(state: &Value) -> Table {
         }
     }
     (vec!["what", "reason", "count"], rows)
+}
+
+fn routes(state: &Value) -> Table {
+    let head = vec!["number", "domain", "targets", "source", "ends", "state"];
+    let rows = list(state, "routes").iter().map(|route| {
+        let targets = list(route, "targets").iter().map(text).collect::<Vec<_>>().join(" ");
+        let yields_to = match text(&route["yields_to"]).as_str() {
+            "-" => "in use".to_owned(),
+            "domain_denied" => "domain denied".to_owned(),
+            winner => format!("yields to {winner}"),
+        };
+        vec![
+            text(&route["number"]),
+            text(&route["domain"]),
+            cut(&targets, 48),
+            text(&route["source"]),
+            ends(&route["expires_at_ms"]),
+            yields_to,
+        ]
+    });
+    (head, rows.collect())
+}
+
+fn mappings(state: &Value) -> Table {
+    let head = vec![
+        "inside",
+        "stands for",
+        "host",
+        "transport",
+        "domain",
+        "wanted by",
+        "idle",
+        "ends",
+        "state",
+    ];
+    let seconds = |value: &Value| {
+        value
+            .as_u64()
+            .map_or_else(|| "-".to_owned(), |seconds| format!("{seconds} s"))
+    };
+    let rows = list(state, "mappings").iter().map(|mapping| {
+        let state = match (mapping["in_force"] == true, mapping["orphan"] == true) {
+            (false, _) => "not yet",
+            (true, true) => "orphan",
+            (true, false) => "in force",
+        };
+        let wanted_by = list(mapping, "sources").iter().filter_map(Value::as_object);
+        let wanted_by = wanted_by.flatten().map(|(who, name)| format!("{who} {}", text(name)));
+        vec![
+            text(&mapping["mapped"]),
+            text(&mapping["peer"]),
+            text(&mapping["host"]),
+            text(&mapping["transport"]),
+            text(&mapping["domain"]),
+            wanted_by.collect::<Vec<_>>().join(", "),
+            seconds(&mapping["idle_s"]),
+            seconds(&mapping["remaining_s"]),
+            state.to_owned(),
+        ]
+    });
+    (head, rows.collect())
+}
+
+fn tickets(state: &Value) -> Table {
+    let mut rows: Vec<Vec<String>> = list(state, "keys")
+        .iter()
+        .map(|key| {
+            let what = format!("key of epoch {}, {}", text(&key["epoch"]), text(&key["alg"]));
+            let how = format!("{}, from {}", text(&key["state"]), text(&key["source"]));
+            vec![what, how, ends(&key["accept_until_ms"])]
+        })
+        .collect();
+    let counts = [
+        ("revocations", "taken back"),
+        ("denied_domains", "denied domains"),
+        ("allowed_domains", "allowed domains"),
+    ];
+    for (field, what) in counts {
+        if !state[field].is_null() {
+            rows.push(vec![what.to_owned(), text(&state[field]), "-".to_owned()]);
+        }
+    }
+    (vec!["what", "state", "ends"], rows)
+}
+
+/// How long until a time in milliseconds since 1970.
+fn ends(at_ms: &Value) -> String {
+    let now = SystemTime::now()
+        .duration_since(SystemTime::UNIX_EPOCH)
+        .unwrap_or_default();
+    let Some(end) = at_ms.as_u64().map(Duration::from_millis) else {
+        return "-".to_owned();
+    };
+    let left = end.saturating_sub(now).as_secs();
+    match left {
+        0 => "ended".to_owned(),
+        1..7_200 => format!("in {} min", left.div_ceil(60)),
+        7_200..172_800 => format!("in {} h", left / 3_600),
+        _ => format!("in {} d", left / 86_400),
+    }
 }
 
 fn list<'v>(value: &'v Value, field: &str) -> &'v [Value] {

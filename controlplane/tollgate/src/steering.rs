@@ -82,6 +82,7 @@ mod tests {
             transport: Transport::Udp,
             listener: ListenerId(0),
             remote: "192.0.2.9:5070".parse().unwrap(),
+            local: "192.0.2.1:5060".parse().unwrap(),
             conn: None,
             peer: None,
         };

@@ -5,13 +5,18 @@ use std::process::ExitCode;
 use std::time::{Duration, SystemTime};
 
 use rand::RngCore;
+use serde_json::{Value, json};
 use tollgate_contract::{Admission, E164, KeyState, Snapshot, TicketKey};
 use tollgate_control::{Names, compile};
-use tollgate_ticket::{Context, Grant, Request, SALT_LEN, inspect, issue, verify};
+use tollgate_ticket::{Context, Grant, Request, SALT_LEN, decode, inspect, issue, verify};
 
-use crate::args::TicketVerb;
+use crate::admin_client::ask;
+use crate::args::{RevokeOptions, TicketVerb};
 use crate::check;
 use crate::exit::{self, fail};
+
+/// Longest salt that any policy accepts, in bytes.
+const SALT_MAX: usize = 32;
 
 /// Runs one of the ticket commands.
 pub(crate) fn run(verb: &TicketVerb) -> ExitCode {
@@ -34,7 +39,60 @@ pub(crate) fn run(verb: &TicketVerb) -> ExitCode {
             number,
             peer,
         } => with_policy(policy, |snapshot| judge(snapshot, &read(ticket)?, number, peer)),
+        TicketVerb::Revoke(options) => match revocation(options) {
+            Ok(entry) => revoke(options, &entry),
+            Err(why) => fail(exit::DATA, why),
+        },
     }
+}
+
+/// The entry of the API that names the tickets.
+fn revocation(options: &RevokeOptions) -> Result<Value, String> {
+    if let Some(ticket) = &options.ticket {
+        let decoded = decode(read(ticket)?, SALT_MAX).map_err(|cause| format!("not a ticket: {}", cause.name()))?;
+        let digits = decoded.ticket.uuid.map(|byte| format!("{byte:02x}"));
+        return Ok(json!({ "ticket_uuid": digits.concat() }));
+    }
+    let named = [
+        ("ticket_uuid", &options.uuid),
+        ("granted_to", &options.granted_to),
+        ("number", &options.number),
+    ];
+    let named = named
+        .into_iter()
+        .find_map(|(field, value)| Some((field, value.as_ref()?)));
+    let (field, value) = named.ok_or("nothing names the tickets")?;
+    Ok(json!({ field: value }))
+}
+
+fn revoke(options: &RevokeOptions, entry: &Value) -> ExitCode {
+    let answered = if options.undo {
+        let named = entry.as_object().and_then(|fields| fields.iter().next());
+        let (field, value) = named.expect("an entry has one field");
+        let value = value.as_str().unwrap_or_default().replace('+', "%2B");
+        ask(
+            &options.at,
+            "DELETE",
+            &format!("/v1/tickets/revocations?{field}={value}"),
+            None,
+        )
+    } else {
+        let until = unix() + Duration::from_secs(options.days * 86_400);
+        let mut entry = entry.clone();
+        entry["until_ms"] = json!(until.as_millis() as u64);
+        let list = json!({ "revocations": [entry] });
+        ask(&options.at, "PUT", "/v1/tickets/revocations", Some(&list))
+    };
+    match answered {
+        Ok(answer) if answer["removed"] == 0 => answer_of("nothing was taken back by that name"),
+        Ok(_) if options.undo => answer_of("given back: such tickets are accepted again"),
+        Ok(_) => answer_of("taken back: new calls with such tickets are refused, calls in progress go on"),
+        Err(why) => fail(exit::UNAVAILABLE, why),
+    }
+}
+
+fn answer_of(text: &str) -> ExitCode {
+    answer(Ok(text.to_owned()))
 }
 
 fn mint(snapshot: &Snapshot, number: &str, granted_to: &str, epoch: Option<u32>, days: u32) -> Result<String, String> {
@@ -143,4 +201,114 @@ fn unix() -> Duration {
 /// A snapshot that knows no keys: fields can be explained without a policy, checks cannot.
 fn nobody() -> Snapshot {
     Snapshot::without_policy()
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::{Read, Write};
+    use std::net::TcpListener;
+
+    use crate::args::AdminAt;
+
+    use super::*;
+
+    /// The example of the ticket's specification, without its MAC's secret.
+    const TICKET: &str = "AAEAEGunuBCdrUHRgLQAwE_UMMgAAgAEobLD1AADABDtADeAAAAAAO7hawAAAAAAAAQADCsxNDA4NTU1NTQzMgAFABCOYPX6\
+                          t1MDf2SrbFOUf9UyAAYAC2V4YW1wbGUubmV0AAcAC2V4YW1wbGUuY29tAAgABAAAAAEACQAUb0hFbl2u3ZEnljPp5vkGk5if\
+                          r8g.";
+
+    #[test]
+    fn a_ticket_is_taken_back_by_its_own_id_and_nothing_else_of_it_is_sent() {
+        let (at, edge) = edge_that_answers("{\"applied\":true}");
+        let options = RevokeOptions {
+            ticket: Some(TICKET.to_owned()),
+            ..named(at)
+        };
+        let entry = revocation(&options).unwrap();
+        assert_eq!(entry, json!({ "ticket_uuid": "6ba7b8109dad41d180b400c04fd430c8" }));
+        revoke(&options, &entry);
+        let asked = edge.join().unwrap();
+        assert!(asked.starts_with("PUT /v1/tickets/revocations HTTP/1.1\r\n"), "{asked}");
+        assert!(
+            asked.contains("\r\nContent-Type: application/json\r\n") && asked.contains("6ba7b810"),
+            "{asked}"
+        );
+        assert!(!asked.contains(&TICKET[..16]), "{asked}");
+    }
+
+    #[test]
+    fn a_number_is_given_back_by_its_name_with_the_token_of_the_file() {
+        let (at, edge) = edge_that_answers("{\"removed\":1}");
+        let file = std::env::temp_dir().join(format!("tollgate-token-{}", std::process::id()));
+        std::fs::write(&file, "0123456789abcdef0123456789abcdef\n").unwrap();
+        let mut options = RevokeOptions {
+            number: Some("+14085551234".to_owned()),
+            undo: true,
+            ..named(at)
+        };
+        options.at.token_file = Some(file.clone());
+        revoke(&options, &revocation(&options).unwrap());
+        let asked = edge.join().unwrap();
+        std::fs::remove_file(file).unwrap();
+        assert!(
+            asked.starts_with("DELETE /v1/tickets/revocations?number=%2B14085551234 HTTP/1.1\r\n"),
+            "{asked}"
+        );
+        assert!(
+            asked.contains("\r\nAuthorization: Bearer 0123456789abcdef0123456789abcdef\r\n"),
+            "{asked}"
+        );
+    }
+
+    #[test]
+    fn what_is_no_ticket_is_not_sent() {
+        let options = RevokeOptions {
+            ticket: Some("AAEA".to_owned()),
+            ..named(std::net::SocketAddr::from(([127, 0, 0, 1], 9)))
+        };
+        assert!(revocation(&options).unwrap_err().contains("not a ticket"));
+    }
+
+    fn named(admin: std::net::SocketAddr) -> RevokeOptions {
+        RevokeOptions {
+            ticket: None,
+            uuid: None,
+            granted_to: None,
+            number: None,
+            days: 365,
+            undo: false,
+            at: AdminAt {
+                admin,
+                token_file: None,
+            },
+        }
+    }
+
+    /// An admin address that answers one request and returns what it was asked.
+    fn edge_that_answers(body: &'static str) -> (std::net::SocketAddr, std::thread::JoinHandle<String>) {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let at = listener.local_addr().unwrap();
+        let edge = std::thread::spawn(move || {
+            let (mut stream, _) = listener.accept().unwrap();
+            let mut asked = String::new();
+            let mut part = [0; 1_024];
+            let is_whole = |asked: &str| {
+                let (head, body) = asked.split_once("\r\n\r\n").unwrap_or((asked, ""));
+                let length = head
+                    .split("Content-Length: ")
+                    .nth(1)
+                    .and_then(|rest| rest.split("\r\n").next());
+                asked.contains("\r\n\r\n") && length.is_some_and(|length| body.len().to_string() == length)
+            };
+            while !is_whole(&asked) {
+                let read = stream.read(&mut part).unwrap();
+                asked.push_str(std::str::from_utf8(&part[..read]).unwrap());
+            }
+            stream
+                .write_all(format!("HTTP/1.1 200 OK\r\n\r\n{body}").as_bytes())
+                .unwrap();
+            asked
+        });
+        (at, edge)
+    }
 }

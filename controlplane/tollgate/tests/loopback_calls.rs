@@ -1,5 +1,6 @@
 //! Two real edges, started as an operator starts them, with a call agent behind each: real sockets, TLS, SRTP.
 
+#[allow(dead_code, reason = "each test program uses its part")]
 mod company;
 
 use std::time::Duration;

@@ -124,17 +124,6 @@ pub(super) fn on_a_free_network() -> Result<([Company; 2], u8), String> {
     ))
 }
 
-/// Alpha and beta where the example policies have them, with no relay between.
-pub(super) fn by_hand() -> [Company; 2] {
-    let mut pair = [Company::at("alpha", 0, 10), Company::at("beta", 0, 20)];
-    for (company, port) in pair.iter_mut().zip([9091, 9092]) {
-        company.advertised = company.outside;
-        company.transport = SipTransport::Tcp;
-        company.admin = SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), port);
-    }
-    pair
-}
-
 /// 127.network.third.host.
 pub(super) const fn loopback(network: u8, third: u8, host: u8) -> IpAddr {
     IpAddr::V4(Ipv4Addr::new(127, network, third, host))
@@ -158,7 +147,7 @@ mod tests {
 
     #[test]
     fn no_two_lines_share_a_number() {
-        let [alpha, beta] = by_hand();
+        let ([alpha, beta], _) = on_a_free_network().unwrap();
         let lines = (0..20)
             .map(Line::Good)
             .chain((0..20).map(Line::Refused))

@@ -5,7 +5,9 @@
 
 mod calls;
 mod company;
+mod credentials;
 mod edge;
+mod examples;
 mod fallback;
 mod folder;
 mod hold;
@@ -76,26 +78,14 @@ pub(crate) fn run(options: &DemoOptions) -> ExitCode {
     conclude(options, &outcome, folder.kept())
 }
 
-/// Writes two policies with certificates, keys and tickets, ready to be run by hand.
+/// Writes the two example policies with certificates, keys and tickets, ready to be run by hand.
 ///
 /// # Errors
-/// In words: the folder holds policies already, or something could not be written.
+/// In words: the folder holds such files already, or something could not be written.
 pub(crate) fn write(folder: &Path) -> Result<(), String> {
-    let pair = company::by_hand();
-    std::fs::create_dir_all(folder).map_err(|why| format!("{}: {why}", folder.display()))?;
-    if let Some(taken) = pair
-        .iter()
-        .map(|company| company.policy_path(folder))
-        .find(|path| path.exists())
-    {
-        return Err(format!(
-            "{} exists already: name a new or empty folder",
-            taken.display()
-        ));
-    }
-    stage::write_files(folder, &pair, &[])?;
+    let words = examples::write(folder)?;
     // A closed standard output changes nothing about the files.
-    let _ = io::stdout().write_all(stage::how_to_go_on(folder, &pair).as_bytes());
+    let _ = io::stdout().write_all(words.as_bytes());
     Ok(())
 }
 

@@ -2,18 +2,17 @@
 //!
 //! It places no call.
 
-use std::fs;
-use std::os::unix::fs::OpenOptionsExt;
 use std::path::Path;
 use std::sync::Arc;
 
 use tollgate_peers::agent::{AgentConfig, CallAgent};
-use tollgate_peers::certs::{Authority, Identity};
+use tollgate_peers::certs::Identity;
 use tollgate_peers::payload::PayloadBook;
 use tollgate_peers::relay::{Relay, RelayConfig, RelayEdge};
 
 use super::calls::GOOD_EACH_WAY;
 use super::company::{self, Company, FIRST_PORT, Line, PORT_COUNT};
+use super::credentials::{Credentials, write_private};
 use super::edge::Edge;
 use super::policy::{self, RouteEntry};
 use super::tickets::{Flaw, Issuer, OTHER_DOMAIN};
@@ -57,7 +56,7 @@ impl Stage {
     /// In words: what could not be written, bound or started.
     pub(super) async fn set_up(folder: &Path) -> Result<Self, String> {
         let (companies, network) = company::on_a_free_network()?;
-        let papers = write_files(folder, &companies, &Flaw::ALL)?;
+        let papers = write_files(folder, &companies)?;
         let book = PayloadBook::new();
         let relay = start_relay(&companies, &book, &papers.alphas_ticket).await?;
         let [alpha, beta] = &companies;
@@ -83,67 +82,26 @@ impl Stage {
     }
 }
 
-/// Writes certificates, keys, tickets and both policies, with a route for each of these flaws besides the good ones.
-///
-/// # Errors
-/// In words, if something cannot be made or written.
-pub(super) fn write_files(folder: &Path, companies: &[Company; 2], flaws: &[Flaw]) -> Result<Papers, String> {
-    for name in ["tls", "keys", "tickets"] {
-        let path = folder.join(name);
-        fs::create_dir_all(&path).map_err(|why| format!("{}: {why}", path.display()))?;
-    }
-    let authority = Authority::new("Tollgate demo authority");
-    write(folder, "tls/ca.pem", authority.ca_pem())?;
+/// Writes certificates, keys, tickets and both policies, with a route for each flaw besides the good ones.
+fn write_files(folder: &Path, companies: &[Company; 2]) -> Result<Papers, String> {
     let [alpha, beta] = companies;
-    let identities = [alpha, beta].map(|company| authority.issue(&[company.domain], &[]));
-    for (company, identity) in companies.iter().zip(&identities) {
-        write(folder, &format!("tls/{}.pem", company.name), &identity.cert_pem)?;
-        write(folder, &format!("tls/{}.key", company.name), &identity.key_pem)?;
-    }
-    let issuers = [alpha, beta].map(|company| Issuer::new(company.domain));
-    let [issuer_alpha, issuer_beta] = &issuers;
-    for (own, issuer) in companies.iter().zip(&issuers) {
-        write(folder, &format!("keys/{}-epoch-1.key", own.name), &issuer.key_file())?;
-    }
-    write_policy(folder, alpha, (beta, issuer_beta), flaws)?;
-    write_policy(folder, beta, (alpha, issuer_alpha), flaws)?;
-    let [identity, _] = identities;
+    let made = Credentials::write(folder, [alpha, beta].map(|company| (company.name, company.domain)))?;
+    let [issuer_alpha, issuer_beta] = &made.issuers;
+    write_policy(folder, alpha, (beta, issuer_beta))?;
+    write_policy(folder, beta, (alpha, issuer_alpha))?;
     Ok(Papers {
-        ca_pem: authority.ca_pem().to_owned(),
-        alpha: identity,
-        stranger: authority.issue(&[OTHER_DOMAIN], &[]),
+        ca_pem: made.authority.ca_pem().to_owned(),
+        stranger: made.authority.issue(&[OTHER_DOMAIN], &[]),
         alphas_ticket: issuer_beta.good(&beta.number(Line::Good(0)), alpha.domain)?,
+        alpha: made
+            .identities
+            .into_iter()
+            .next()
+            .expect("one identity for each company"),
     })
 }
 
-/// What a user does with the files written.
-pub(super) fn how_to_go_on(folder: &Path, companies: &[Company; 2]) -> String {
-    let mut text = format!(
-        "Two policies with certificates, keys and tickets are in {}.\n",
-        folder.display()
-    );
-    for (own, peer) in [(0, 1), (1, 0)].map(|(own, peer)| (&companies[own], &companies[peer])) {
-        text.push_str(&format!(
-            "\n{}: tollgate run --policy {}\n    its call agent is awaited at {} over TCP, and finds the edge at {} (UDP or TCP)\n    \
-             it may call {} to {}; live state: tollgate show calls --admin {}\n",
-            own.domain,
-            own.policy_path(folder).display(),
-            own.agent,
-            own.inside,
-            peer.number(Line::Good(0)),
-            peer.number(Line::Good(GOOD_EACH_WAY - 1)),
-            own.admin,
-        ));
-    }
-    text
-}
-
-fn write_policy(
-    folder: &Path,
-    own: &Company,
-    (peer, issuer): (&Company, &Issuer),
-    flaws: &[Flaw],
-) -> Result<(), String> {
+fn write_policy(folder: &Path, own: &Company, (peer, issuer): (&Company, &Issuer)) -> Result<(), String> {
     let mut routes = Vec::new();
     let good = (0..GOOD_EACH_WAY).map(Line::Good).chain([Line::Hold, Line::Fallback]);
     for number in good.map(|line| peer.number(line)) {
@@ -151,39 +109,26 @@ fn write_policy(
         routes.push(write_route(folder, number, Some(ticket))?);
     }
     let other = peer.number(Line::Good(0));
-    for (index, flaw) in (0..).zip(flaws) {
+    for (index, flaw) in (0..).zip(Flaw::ALL) {
         let number = peer.number(Line::Refused(index));
-        let ticket = issuer.flawed(*flaw, &number, &other, own.domain)?;
+        let ticket = issuer.flawed(flaw, &number, &other, own.domain)?;
         routes.push(write_route(folder, number, ticket)?);
     }
     let records = format!("{}-calls.jsonl", own.name);
     let text = policy::text(own, peer, &routes, &records);
-    write(folder, &format!("{}.toml", own.name), &text)
+    write_private(folder, &format!("{}.toml", own.name), &text)
 }
 
 fn write_route(folder: &Path, number: String, ticket: Option<String>) -> Result<RouteEntry, String> {
     let name = format!("tickets/{}.ticket", number.trim_start_matches('+'));
     let ticket_file = match ticket {
         Some(ticket) => {
-            write(folder, &name, &format!("{ticket}\n"))?;
+            write_private(folder, &name, &format!("{ticket}\n"))?;
             Some(name)
         }
         None => None,
     };
     Ok(RouteEntry { number, ticket_file })
-}
-
-/// Writes a file that only its owner may read: some hold keys.
-fn write(folder: &Path, name: &str, text: &str) -> Result<(), String> {
-    let path = folder.join(name);
-    let open = fs::OpenOptions::new()
-        .write(true)
-        .create(true)
-        .truncate(true)
-        .mode(0o600)
-        .open(&path);
-    open.and_then(|mut file| std::io::Write::write_all(&mut file, text.as_bytes()))
-        .map_err(|why| format!("{}: {why}", path.display()))
 }
 
 async fn start_relay(companies: &[Company; 2], book: &PayloadBook, ticket: &str) -> Result<Relay, String> {

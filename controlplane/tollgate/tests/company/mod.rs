@@ -4,7 +4,7 @@
 
 use std::fs;
 use std::io::{Read, Write};
-use std::net::{SocketAddr, TcpStream};
+use std::net::{IpAddr, SocketAddr, TcpStream};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant, SystemTime};
@@ -26,21 +26,23 @@ pub(crate) struct Pair {
     pub(crate) alpha: CallAgent,
     pub(crate) beta: CallAgent,
     edges: Vec<(&'static str, Child)>,
-    base: u8,
-    folder: PathBuf,
+    papers: Papers,
 }
 
 impl Pair {
-    /// Starts everything on 127.0.`base`.x (alpha) and 127.0.`base + 1`.x (beta); tests in one process take different
-    /// bases.
+    /// Starts everything on the addresses of two bases, `base` (alpha) and `base + 1` (beta); tests in one process take
+    /// different ones.
     pub(crate) async fn start(base: u8, transport: SipTransport) -> Self {
-        let folder = std::env::temp_dir().join(format!("tollgate-loopback-{}-{base}", std::process::id()));
-        fs::create_dir_all(&folder).unwrap();
-        write_companies(&folder, base, transport);
+        Self::start_with(Papers::write(base, transport, "")).await
+    }
+
+    /// Starts everything as written.
+    pub(crate) async fn start_with(papers: Papers) -> Self {
+        let (base, transport) = (papers.base, papers.transport);
         let mut edges = Vec::new();
-        for (name, at) in [("alpha", base), ("beta", base + 1)] {
-            edges.push((name, start_edge(&folder, name)));
-            wait_ready(admin(at), &folder.join(format!("{name}.log")));
+        for name in ["alpha", "beta"] {
+            edges.push((name, papers.start_edge(name)));
+            papers.wait_ready(name);
         }
         let book = PayloadBook::new();
         let mut agents = Vec::new();
@@ -69,16 +71,45 @@ impl Pair {
             alpha,
             beta,
             edges,
-            base,
-            folder,
+            papers,
         }
+    }
+
+    /// The files both run by.
+    pub(crate) const fn papers(&self) -> &Papers {
+        &self.papers
     }
 
     /// The metrics page of an edge.
     pub(crate) async fn metrics(&self, name: &str) -> String {
         // Gauges and histograms follow within a second.
         tokio::time::sleep(Duration::from_millis(1_200)).await;
-        get(admin(self.base + u8::from(name == "beta")), "/metrics").unwrap()
+        self.page(name, "/metrics")
+    }
+
+    /// A page of an edge's admin address, as it is now.
+    pub(crate) fn page(&self, name: &str, path: &str) -> String {
+        get(self.papers.admin(name), path).unwrap()
+    }
+
+    /// Whether an edge still runs.
+    pub(crate) fn is_running(&mut self, name: &str) -> bool {
+        self.edge(name).try_wait().unwrap().is_none()
+    }
+
+    /// Kills an edge (SIGKILL) and starts it again at once.
+    pub(crate) fn kill_and_restart(&mut self, name: &'static str) {
+        let edge = self.edge(name);
+        edge.kill().unwrap();
+        edge.wait().unwrap();
+        let again = self.papers.start_edge(name);
+        *self.edge(name) = again;
+        self.papers.wait_ready(name);
+    }
+
+    fn edge(&mut self, name: &str) -> &mut Child {
+        let (_, edge) = self.edges.iter_mut().find(|(known, _)| *known == name).unwrap();
+        edge
     }
 
     /// Sends SIGTERM.
@@ -93,7 +124,7 @@ impl Pair {
 
     /// Waits for an edge to end.
     pub(crate) fn exit_code(&mut self, name: &str, within: Duration) -> Option<i32> {
-        let (_, edge) = self.edges.iter_mut().find(|(known, _)| *known == name).unwrap();
+        let edge = self.edge(name);
         let deadline = Instant::now() + within;
         while Instant::now() < deadline {
             if let Some(status) = edge.try_wait().unwrap() {
@@ -111,36 +142,118 @@ impl Drop for Pair {
             let _ = edge.kill();
             let _ = edge.wait();
             if std::thread::panicking() {
-                let log = fs::read_to_string(self.folder.join(format!("{name}.log"))).unwrap_or_default();
-                eprintln!("--- {name} edge\n{log}");
+                eprintln!("--- {name} edge\n{}", self.papers.log(name));
             }
         }
+    }
+}
+
+/// The folder of both companies: certificates, keys, policies, logs. Removed when dropped.
+pub(crate) struct Papers {
+    pub(crate) folder: PathBuf,
+    pub(crate) authority: Authority,
+    pub(crate) base: u8,
+    transport: SipTransport,
+}
+
+impl Papers {
+    /// Writes everything; `more` is added at the end of both policies.
+    pub(crate) fn write(base: u8, transport: SipTransport, more: &str) -> Self {
+        let folder = std::env::temp_dir().join(format!("tollgate-loopback-{}-{base}", std::process::id()));
+        fs::create_dir_all(&folder).unwrap();
+        let authority = Authority::new("Loopback CA");
+        write_companies(&folder, &authority, base, transport, more);
+        Self {
+            folder,
+            authority,
+            base,
+            transport,
+        }
+    }
+
+    /// A file of the folder.
+    pub(crate) fn path(&self, name: &str) -> PathBuf {
+        self.folder.join(name)
+    }
+
+    /// A file of the folder as text.
+    pub(crate) fn text(&self, name: &str) -> String {
+        fs::read_to_string(self.path(name)).unwrap()
+    }
+
+    /// An address of a company: its edge inside (1), its agent (2), its edge outside (3), strangers (4 and above).
+    pub(crate) fn address(&self, name: &str, host: u8, port: u16) -> SocketAddr {
+        address(self.base + u8::from(name == "beta"), host, port)
+    }
+
+    /// Everything an edge wrote.
+    pub(crate) fn log(&self, name: &str) -> String {
+        fs::read_to_string(self.path(&format!("{name}.log"))).unwrap_or_default()
+    }
+
+    fn admin(&self, name: &str) -> SocketAddr {
+        self.address(name, 1, 9090)
+    }
+
+    fn start_edge(&self, name: &str) -> Child {
+        let log = self.path(&format!("{name}.log"));
+        let log = fs::File::options().create(true).append(true).open(log).unwrap();
+        Command::new(env!("CARGO_BIN_EXE_tollgate"))
+            .args(["run", "--policy"])
+            .arg(self.path(&format!("{name}.toml")))
+            .stdin(Stdio::null())
+            .stdout(log.try_clone().unwrap())
+            .stderr(log)
+            .spawn()
+            .unwrap()
+    }
+
+    fn wait_ready(&self, name: &str) {
+        let deadline = Instant::now() + Duration::from_secs(10);
+        while Instant::now() < deadline {
+            if get(self.admin(name), "/readyz").is_some_and(|page| page.starts_with("HTTP/1.1 200")) {
+                return;
+            }
+            std::thread::sleep(Duration::from_millis(50));
+        }
+        panic!("{name} is not ready:\n{}", self.log(name));
+    }
+}
+
+impl Drop for Papers {
+    fn drop(&mut self) {
         let _ = fs::remove_dir_all(&self.folder);
     }
 }
 
+/// An address of our own: two runs of the tests at once meet only if their process numbers do.
 fn address(base: u8, host: u8, port: u16) -> SocketAddr {
-    SocketAddr::from(([127, 0, base, host], port))
+    let lane = 1 + (std::process::id() % 200) as u8;
+    SocketAddr::from(([127, lane, base, host], port))
 }
 
-fn admin(base: u8) -> SocketAddr {
-    address(base, 1, 9090)
+/// The ticket key of a company, 32 bytes that no other text holds by chance.
+pub(crate) fn ticket_key(name: &str) -> Vec<u8> {
+    let seed = name.len() as u8 * 29;
+    (0..32u8)
+        .map(|at| at.wrapping_mul(73).rotate_left(3) ^ seed.wrapping_add(at))
+        .collect()
 }
 
-fn write_companies(folder: &Path, base: u8, transport: SipTransport) {
-    let authority = Authority::new("Loopback CA");
+fn hex(bytes: &[u8]) -> String {
+    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
+fn write_companies(folder: &Path, authority: &Authority, base: u8, transport: SipTransport, more: &str) {
     fs::write(folder.join("ca.pem"), authority.ca_pem()).unwrap();
     for (name, at, far, far_at) in [("alpha", base, "beta", base + 1), ("beta", base + 1, "alpha", base)] {
         let domain = format!("{name}.example");
         let Identity { cert_pem, key_pem } = authority.issue(&[&domain], &[]);
         fs::write(folder.join(format!("{name}.pem")), cert_pem).unwrap();
         fs::write(folder.join(format!("{name}.key")), key_pem).unwrap();
-        fs::write(folder.join(format!("{name}.epoch")), "5a".repeat(32)).unwrap();
-        fs::write(
-            folder.join(format!("{name}.toml")),
-            policy((name, at), (far, far_at), transport),
-        )
-        .unwrap();
+        fs::write(folder.join(format!("{name}.epoch")), hex(&ticket_key(name))).unwrap();
+        let policy = policy((name, at), (far, far_at), transport);
+        fs::write(folder.join(format!("{name}.toml")), policy + more).unwrap();
     }
 }
 
@@ -161,28 +274,29 @@ fn policy((name, at): (&str, u8), (far, far_at): (&str, u8), transport: SipTrans
         route(TICKETLESS, None),
         route(WRONG_NUMBER, Some("+12125550123")),
     ];
+    let [inside, agent, outside]: [IpAddr; 3] = [1, 2, 3].map(|host| address(at, host, 0).ip());
     format!(
         "mode = \"trunk\"\ndomain = \"{name}.example\"\n\
-         [[inside.listeners]]\ntransport = \"udp\"\nbind = \"127.0.{at}.1:5060\"\n\
-         [[inside.listeners]]\ntransport = \"tcp\"\nbind = \"127.0.{at}.1:5060\"\n\
-         [inside.agent]\naddress = \"127.0.{at}.2:5060\"\ntransport = \"{transport}\"\n\
-         [[outside.listeners]]\nbind = \"127.0.{at}.3:5061\"\n\
+         [[inside.listeners]]\ntransport = \"udp\"\nbind = \"{inside}:5060\"\n\
+         [[inside.listeners]]\ntransport = \"tcp\"\nbind = \"{inside}:5060\"\n\
+         [inside.agent]\naddress = \"{agent}:5060\"\ntransport = \"{transport}\"\n\
+         [[outside.listeners]]\nbind = \"{outside}:5061\"\n\
          [outside.tls]\ncertificate = \"{name}.pem\"\nprivate_key = \"{name}.key\"\ntrust_roots = \"ca.pem\"\n\
          [media]\nmax_calls = 20\n\
-         [[media.inside]]\nbind = \"127.0.{at}.1\"\nports = \"20000-20079\"\n\
-         [[media.outside]]\nbind = \"127.0.{at}.3\"\nports = \"20000-20079\"\n\
+         [[media.inside]]\nbind = \"{inside}\"\nports = \"20000-20079\"\n\
+         [[media.outside]]\nbind = \"{outside}\"\nports = \"20000-20079\"\n\
          [[tickets.keys]]\nepoch = 1\nalg = \"v2-hmac-sha256\"\nkey_file = \"{name}.epoch\"\n\
-         {}[admin]\nlisten = \"127.0.{at}.1:9090\"\n",
+         {}[admin]\nlisten = \"{inside}:9090\"\n",
         routes.concat()
     )
 }
 
 /// A ticket of `granting` that lets `granted_to` call a number.
-fn ticket(number: &str, granting: &str, granted_to: &str) -> String {
+pub(crate) fn ticket(number: &str, granting: &str, granted_to: &str) -> String {
     let key = TicketKey {
         epoch: 1,
         alg: TicketAlg::V2HmacSha256,
-        secret: Secret::new(vec![0x5a; 32]),
+        secret: Secret::new(ticket_key(granting)),
         not_before: Duration::ZERO,
         accept_until: Duration::MAX,
         state: KeyState::Live,
@@ -194,35 +308,9 @@ fn ticket(number: &str, granting: &str, granted_to: &str) -> String {
     issue(&key, MacCoverage::BeforeIntegrity, &grant, [1, 2, 3, 4], [9; 16])
 }
 
-fn start_edge(folder: &Path, name: &str) -> Child {
-    let log = fs::File::create(folder.join(format!("{name}.log"))).unwrap();
-    Command::new(env!("CARGO_BIN_EXE_tollgate"))
-        .args(["run", "--policy"])
-        .arg(folder.join(format!("{name}.toml")))
-        .stdin(Stdio::null())
-        .stdout(log.try_clone().unwrap())
-        .stderr(log)
-        .spawn()
-        .unwrap()
-}
-
-fn wait_ready(admin: SocketAddr, log: &Path) {
-    let deadline = Instant::now() + Duration::from_secs(10);
-    while Instant::now() < deadline {
-        if get(admin, "/readyz").is_some_and(|page| page.starts_with("HTTP/1.1 200")) {
-            return;
-        }
-        std::thread::sleep(Duration::from_millis(50));
-    }
-    panic!(
-        "the edge is not ready:\n{}",
-        fs::read_to_string(log).unwrap_or_default()
-    );
-}
-
 fn get(admin: SocketAddr, path: &str) -> Option<String> {
     let mut stream = TcpStream::connect(admin).ok()?;
-    write!(stream, "GET {path} HTTP/1.1\r\nHost: edge\r\nConnection: close\r\n\r\n").ok()?;
+    write!(stream, "GET {path} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n").ok()?;
     let mut page = String::new();
     stream.read_to_string(&mut page).ok()?;
     Some(page)
