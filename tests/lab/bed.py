@@ -63,6 +63,13 @@ class Lab:
         """What `tollgate show` says of a running edge."""
         return companies.show(getattr(self, letter), self.net, self.tollgate, what)
 
+    def metric(self, letter, name):
+        """The value of a metric without labels."""
+        one = getattr(self, letter)
+        script = f"import urllib.request as r; print(r.urlopen('http://{one.admin}/metrics', timeout=5).read().decode())"
+        page = self.net.run(one.edge_name, sys.executable, "-c", script)
+        return next(float(line.split(" ")[1]) for line in page.splitlines() if line.startswith(f"{name} "))
+
     def impair(self, **rules):
         """Makes the Internet bad, or good again if no rule is named; returns the router's counts so far."""
         self.router.stdin.write((json.dumps(rules) + "\n").encode())
@@ -173,19 +180,11 @@ class Media:
     outside: int
 
 
-def place_calls(lab, name, call, count=5, script="caller.xml"):
+def place_calls(lab, name, call, count=5):
     """Plays calls between the two agents and judges all that was seen of them."""
     capture = lab.capture(name)
     refused_before = lab.firewall_refusals()
-    called = companies.Sipp(
-        call.callee, lab.net, "callee", name, callee_scenario(call), lab.speech.callee, call.callee_ip, count, [],
-        lab.running,
-    )
-    more = [call.target, "-s", call.callee.number, "-r", "5"]
-    calling = companies.Sipp(
-        call.caller, lab.net, "caller", name, caller_scenario(call, script), lab.speech.caller, call.caller_ip, count,
-        more, lab.running,
-    )
+    called, calling = start_agents(lab, name, call, count, caller_scenario(call), callee_scenario(call))
     calling.finish()
     called.finish()
     capture.end()
@@ -195,9 +194,30 @@ def place_calls(lab, name, call, count=5, script="caller.xml"):
     return judge_media(lab, capture, call, count)
 
 
-def caller_scenario(call, script):
-    """The interop caller, in any address family, with the INVITE of the deployment."""
-    text = any_family((INTEROP / script).read_text() if not (HERE / script).exists() else (HERE / script).read_text())
+def start_agents(lab, name, call, count, caller, callee):
+    """SIPp at both ends, with these scenarios."""
+    called = companies.Sipp(
+        call.callee, lab.net, "callee", name, callee, lab.speech.callee, call.callee_ip, count, [], lab.running
+    )
+    more = [call.target, "-s", call.callee.number, "-r", "5"]
+    calling = companies.Sipp(
+        call.caller, lab.net, "caller", name, caller, lab.speech.caller, call.caller_ip, count, more, lab.running
+    )
+    return called, calling
+
+
+def refused_call(lab, name, call, status):
+    """One call that the edge must answer with this status at once."""
+    scenario = (HERE / "caller-refused.xml").read_text().replace("[status]", str(status))
+    more = [call.target, "-s", call.callee.number]
+    companies.Sipp(
+        call.caller, lab.net, "caller", name, scenario, b"", call.caller_ip, 1, more, lab.running
+    ).finish()
+
+
+def caller_scenario(call, path=INTEROP / "caller.xml"):
+    """A caller in any address family, with the INVITE of the deployment."""
+    text = any_family(path.read_text())
     text = text.replace("+14085550123", call.caller.number)
     if call.plays_capture:
         text = text.replace('rtp_stream="caller.ulaw,1,0"', 'play_pcap_audio="caller.pcap"')

@@ -169,6 +169,12 @@ class Sipp:
         require(self.process.poll() is None, f"the {self.name} ended:\n{tail(self.folder / 'screen')}")
         return f"{address}:5060" in net.run(company.pbx_name, "ss", "-tlnH").replace("[", "").replace("]", "")
 
+    def wait_for_message(self, text, timeout_s):
+        """Waits until the agent has sent or received a message with this text."""
+        messages = self.folder / "messages"
+        said = lambda: messages.exists() and text in messages.read_text(errors="replace")
+        wait_for(said, timeout_s, f"the {self.name} saw no {text} in {timeout_s} s")
+
     def finish(self):
         """Waits for the end; every call must have gone as the scenario says."""
         code = self.process.wait(timeout=100)

@@ -7,8 +7,7 @@ use serde_json::Value;
 use tollgate_peers::agent::SipTransport;
 
 use crate::command::{run, tollgate};
-use crate::company::Pair;
-use crate::leaving::{talking, whole_call};
+use crate::company::{Pair, talking, whole_call};
 use crate::metrics::Before;
 
 /// How long a counter may take.

@@ -9,9 +9,8 @@ use tollgate_peers::certs::{Authority, Identity, Validity};
 use tollgate_peers::raw::Reply;
 use tollgate_runtime::HandshakeFailure;
 
-use crate::company::Pair;
+use crate::company::{Pair, talking, whole_call};
 use crate::hostile_bytes::noise;
-use crate::leaving::{talking, whole_call};
 use crate::metrics::Before;
 use crate::raw_call::{NUMBER, good_ticket, invite, knock, outside};
 

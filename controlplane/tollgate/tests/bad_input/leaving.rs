@@ -2,12 +2,9 @@
 
 use std::time::{Duration, Instant};
 
-use tollgate_peers::MediaScript;
-use tollgate_peers::agent::{Call, CallEnd, PlaceOptions, SipTransport};
+use tollgate_peers::agent::{CallEnd, PlaceOptions, SipTransport};
 
-use crate::company::Pair;
-
-const NUMBER: &str = "+12125550123";
+use crate::company::{GRANTED, Pair, talking, whole_call};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_first_sigterm_spares_the_call_and_the_edge_leaves_with_its_end() {
@@ -18,14 +15,14 @@ async fn a_first_sigterm_spares_the_call_and_the_edge_leaves_with_its_end() {
     let asked = Instant::now();
     let refused = pair
         .beta
-        .place(NUMBER, PlaceOptions::default())
+        .place(GRANTED, PlaceOptions::default())
         .await
         .expect_err("beta drains");
     assert_eq!(refused.status, 503, "{refused:?}");
     assert!(asked.elapsed() < Duration::from_secs(1), "at once: {refused:?}");
     let refused = pair
         .alpha
-        .place(NUMBER, PlaceOptions::default())
+        .place(GRANTED, PlaceOptions::default())
         .await
         .expect_err("beta drains");
     assert_eq!(refused.status, 503, "{refused:?}");
@@ -95,35 +92,4 @@ async fn expect_no_live_call(pair: &Pair, name: &str) {
         assert!(Instant::now() < deadline, "{name}: {page}");
         tokio::time::sleep(Duration::from_millis(50)).await;
     }
-}
-
-/// A call that is up, with media from both sides for so long.
-pub(crate) async fn talking(pair: &Pair, duration: Duration) -> (Call, Call) {
-    let media = MediaScript {
-        duration: Some(duration),
-        rtcp: true,
-    };
-    let options = PlaceOptions {
-        media,
-        ..PlaceOptions::default()
-    };
-    let call = pair.alpha.place(NUMBER, options).await.expect("the call is answered");
-    let far = pair
-        .beta
-        .next_call(Duration::from_secs(2))
-        .await
-        .expect("it reached the far agent");
-    (call, far)
-}
-
-/// A call whose every packet arrives.
-pub(crate) async fn whole_call(pair: &Pair) {
-    let (call, far) = talking(pair, Duration::from_secs(1)).await;
-    let (heard_here, heard_there) = tokio::join!(call.media_done(), far.media_done());
-    for heard in [&heard_here, &heard_there] {
-        assert_eq!((heard.lost, heard.mismatched, heard.foreign), (0, 0, 0), "{heard:?}");
-        assert!(heard.received >= 50, "{heard:?}");
-    }
-    call.bye().await.expect("its BYE is answered");
-    assert!(far.wait_bye(Duration::from_secs(2)).await.is_some());
 }

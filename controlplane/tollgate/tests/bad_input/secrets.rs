@@ -8,9 +8,8 @@ use tollgate_peers::agent::{PlaceOptions, SipTransport};
 use tollgate_peers::raw::{PeerAnswer, PeerServer, PeerServerConfig, RawClient, SdesKey, SrtpEnd};
 
 use crate::command::{run, tollgate, with_policy};
-use crate::company::{Pair, Papers, TICKETLESS, WRONG_NUMBER, ticket, ticket_key};
+use crate::company::{Pair, Papers, TICKETLESS, WRONG_NUMBER, ticket, ticket_key, whole_call};
 use crate::leaks::{Secrets, ticket_bytes};
-use crate::leaving::whole_call;
 use crate::raw_call::{NUMBER, good_ticket, invite, knock, outside};
 
 /// A number whose peer is not an edge but a server of the test, which sees what the edge writes.

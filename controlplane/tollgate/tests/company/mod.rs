@@ -11,13 +11,15 @@ use std::time::{Duration, Instant, SystemTime};
 
 use tollgate_contract::{KeyState, MacCoverage, Secret, TicketAlg, TicketKey};
 use tollgate_peers::MediaScript;
-use tollgate_peers::agent::{AgentConfig, AnswerBehaviour, CallAgent, SipTransport};
+use tollgate_peers::agent::{AgentConfig, AnswerBehaviour, Call, CallAgent, PlaceOptions, SipTransport};
 use tollgate_peers::certs::{Authority, Identity};
 use tollgate_peers::payload::PayloadBook;
 use tollgate_ticket::{Grant, issue};
 
 /// A number whose route has no ticket.
 pub(crate) const TICKETLESS: &str = "+12125550001";
+/// A number that each company may call at the other.
+pub(crate) const GRANTED: &str = "+12125550123";
 /// A number whose route has a ticket for another number.
 pub(crate) const WRONG_NUMBER: &str = "+12125550002";
 
@@ -114,9 +116,14 @@ impl Pair {
 
     /// Sends SIGTERM.
     pub(crate) fn terminate(&self, name: &str) {
+        self.signal(name, "-TERM");
+    }
+
+    /// Sends a signal, named as `kill` names it.
+    pub(crate) fn signal(&self, name: &str, signal: &str) {
         let (_, edge) = self.edges.iter().find(|(known, _)| *known == name).unwrap();
         let killed = Command::new("kill")
-            .args(["-TERM", &edge.id().to_string()])
+            .args([signal, &edge.id().to_string()])
             .status()
             .unwrap();
         assert!(killed.success());
@@ -310,8 +317,43 @@ pub(crate) fn ticket(number: &str, granting: &str, granted_to: &str) -> String {
 
 fn get(admin: SocketAddr, path: &str) -> Option<String> {
     let mut stream = TcpStream::connect(admin).ok()?;
-    write!(stream, "GET {path} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n").ok()?;
+    write!(
+        stream,
+        "GET {path} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n"
+    )
+    .ok()?;
     let mut page = String::new();
     stream.read_to_string(&mut page).ok()?;
     Some(page)
+}
+
+/// A call that is up, with media from both sides for so long.
+pub(crate) async fn talking(pair: &Pair, duration: Duration) -> (Call, Call) {
+    let media = MediaScript {
+        duration: Some(duration),
+        rtcp: true,
+    };
+    let options = PlaceOptions {
+        media,
+        ..PlaceOptions::default()
+    };
+    let call = pair.alpha.place(GRANTED, options).await.expect("the call is answered");
+    let far = pair
+        .beta
+        .next_call(Duration::from_secs(2))
+        .await
+        .expect("it reached the far agent");
+    (call, far)
+}
+
+/// A call whose every packet arrives.
+pub(crate) async fn whole_call(pair: &Pair) {
+    let (call, far) = talking(pair, Duration::from_secs(1)).await;
+    let (heard_here, heard_there) = tokio::join!(call.media_done(), far.media_done());
+    for heard in [&heard_here, &heard_there] {
+        assert_eq!((heard.lost, heard.mismatched, heard.foreign), (0, 0, 0), "{heard:?}");
+        assert!(heard.received >= 50, "{heard:?}");
+    }
+    call.bye().await.expect("its BYE is answered");
+    assert!(far.wait_bye(Duration::from_secs(2)).await.is_some());
 }
