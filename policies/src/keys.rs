@@ -214,7 +214,7 @@ pub(crate) static KEYS: &[Key] = &[
     key("state.dir", Text("the name of a folder; relative names start at the policy's folder"), Required, "", "Folder for learned routes, revocations and mappings. With it the edge serves learned routes at start, before the validator is back."),
 
     key("learned", Table, Optional("all defaults"), "", "Routes, revocations and mappings from the validator, the API or a file."),
-    key("learned.routes_max", Integer(1, 4_000_000), Value("1000000"), "routes", "Learned routes held; more are refused, none is cut. A million take about half a gigabyte."),
+    key("learned.routes_max", Integer(1, 4_000_000), Value("1000000"), "routes", "Learned routes held; more are refused, none is cut. A million take about 0.6 GB, and as much on disk."),
     key("learned.file", FILE, Optional("none"), "", "Facts as JSON, read at start and whenever the file changes."),
     key("learned.allow_private_targets", Flag, Value("false"), "", "Whether a learned route may lead to a private or loopback address. Not by default: a false route must not turn Tollgate against its own network."),
 
@@ -223,7 +223,7 @@ pub(crate) static KEYS: &[Key] = &[
     key("validator.protocol", Choice(&["feed", "vap"], "one of feed, vap"), Value("\"feed\""), "", "Tollgate's own feed, or VAP for an existing IME validator, which tells neither expiry nor withdrawals."),
     key("validator.peer_uid", Integer(0, 4_294_967_294), Optional("root or our own user"), "", "User that must own the validator's end of a Unix socket."),
     key("validator.reconnect_s", Integer(1, 600), Value("5"), "s", "Pause before a lost validator is tried again; routes go on meanwhile."),
-    key("validator.silence_s", Integer(5, 3_600), Value("60"), "s", "A validator silent for so long is lost; twice its usual heartbeat."),
+    key("validator.silence_s", Integer(10, 3_600), Value("60"), "s", "A validator silent for so long is lost; twice its usual heartbeat."),
     key("validator.username", Text("a user name of 1 to 255 printable characters"), Optional("none; needed for vap"), "", "Our user at a VAP validator."),
     key("validator.password_file", FILE, Optional("none; needed for vap"), "", "File that holds its password."),
     key("validator.vservice_id", Text("16 hexadecimal digits"), Optional("none; needed for vap"), "", "The VServiceID whose routes are subscribed to (VAP)."),

@@ -127,7 +127,7 @@ pub struct Validator {
     pub tls: Option<ValidatorTls>,
     /// Pause before it is tried again: 1 to 600 s.
     pub reconnect: Duration,
-    /// Silent for so long it is lost: 5 s to 1 h.
+    /// Silent for so long it is lost: 10 s to 1 h.
     pub silence: Duration,
 }
 

@@ -38,6 +38,17 @@ fn both_example_companies_load_from_their_files() {
 }
 
 #[test]
+fn the_examples_of_the_other_deployments_load_too() {
+    let folder = Folder::new();
+    for (name, mode) in [("off-path", Mode::OffPath), ("inline", Mode::Inline)] {
+        let text = fs::read_to_string(examples().join(format!("{name}.toml"))).unwrap();
+        let policy = parse(&text, &folder.0, name).unwrap_or_else(|errors| panic!("{errors}"));
+        assert_eq!(policy.mode, mode);
+        assert!(policy.state_dir.is_some() && policy.outside.listeners.len() == 2);
+    }
+}
+
+#[test]
 fn the_two_examples_can_run_on_one_host() {
     let folder = Folder::new();
     let [alpha, beta] = ["trunk.toml", "trunk-peer.toml"].map(|name| {

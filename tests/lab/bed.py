@@ -63,12 +63,16 @@ class Lab:
         """What `tollgate show` says of a running edge."""
         return companies.show(getattr(self, letter), self.net, self.tollgate, what)
 
+    def page(self, letter, path):
+        """A page of an edge's admin address."""
+        one = getattr(self, letter)
+        script = f"import urllib.request as r; print(r.urlopen('http://{one.admin}{path}', timeout=5).read().decode())"
+        return self.net.run(one.edge_name, sys.executable, "-c", script)
+
     def metric(self, letter, name):
         """The value of a metric without labels."""
-        one = getattr(self, letter)
-        script = f"import urllib.request as r; print(r.urlopen('http://{one.admin}/metrics', timeout=5).read().decode())"
-        page = self.net.run(one.edge_name, sys.executable, "-c", script)
-        return next(float(line.split(" ")[1]) for line in page.splitlines() if line.startswith(f"{name} "))
+        lines = self.page(letter, "/metrics").splitlines()
+        return next(float(line.split(" ")[1]) for line in lines if line.startswith(f"{name} "))
 
     def impair(self, **rules):
         """Makes the Internet bad, or good again if no rule is named; returns the router's counts so far."""

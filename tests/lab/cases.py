@@ -90,6 +90,7 @@ def validator(setting):
     place_calls(lab, "learned", trunk_call(lab, first), count=1)
     stand_in.kill()
     wait_for(lambda: lab.metric("a", "tollgate_validator_up") == 0, 10, "the edge does not see that the validator is lost")
+    require("validator: lost" in lab.page("a", "/readyz"), "/readyz does not tell that the validator is lost")
     place_calls(lab, "validator-lost", trunk_call(lab, first), count=1)
     companies.kill_edge(lab.a)
     seconds = companies.start_edge(lab.a, lab.net, lab.tollgate, lab.running)

@@ -55,6 +55,9 @@ impl From<LearnedRequest> for Command {
 /// Adds samples to the metrics page.
 type Exposer = dyn Fn(&mut Exposition) + Send + Sync;
 
+/// Something wrong that does not make the edge unready, in words; `None` while all is well.
+type Remark = dyn Fn() -> Option<String> + Send + Sync;
+
 /// What every handler sees.
 #[derive(Clone)]
 pub struct AdminState {
@@ -65,6 +68,7 @@ pub struct AdminState {
     unauthorised: Arc<AtomicU64>,
     token: Option<Arc<Secret>>,
     more_metrics: Vec<Arc<Exposer>>,
+    remarks: Vec<Arc<Remark>>,
     commands: Sender<Command>,
 }
 
@@ -81,6 +85,7 @@ impl AdminState {
             unauthorised: Arc::default(),
             token: None,
             more_metrics: Vec::new(),
+            remarks: Vec::new(),
             commands,
         }
     }
@@ -101,6 +106,13 @@ impl AdminState {
     #[must_use]
     pub fn with_metrics(mut self, expose: impl Fn(&mut Exposition) + Send + Sync + 'static) -> Self {
         self.more_metrics.push(Arc::new(expose));
+        self
+    }
+
+    /// Adds to `/readyz` what is wrong without making the edge unready, such as a lost validator.
+    #[must_use]
+    pub fn with_remark(mut self, remark: impl Fn() -> Option<String> + Send + Sync + 'static) -> Self {
+        self.remarks.push(Arc::new(remark));
         self
     }
 
@@ -217,9 +229,18 @@ async fn livez(State(state): State<AdminState>) -> Response {
     health(state.plane.illness())
 }
 
-/// Ready: alive and not draining. A lost validator does not make an edge unready: known routes keep working.
+/// Ready: alive and not draining. A lost validator does not make an edge unready: known routes keep working. It is told
+/// below the word, as is a store that is down.
 async fn readyz(State(state): State<AdminState>) -> Response {
-    health(state.unready())
+    if let Some(why) = state.unready() {
+        return health(Some(why));
+    }
+    let mut words = "ok\n".to_owned();
+    for remark in state.remarks.iter().filter_map(|remark| remark()) {
+        words.push_str(&remark);
+        words.push('\n');
+    }
+    (StatusCode::OK, words).into_response()
 }
 
 async fn peers(State(state): State<AdminState>) -> Response {

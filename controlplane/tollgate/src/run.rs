@@ -188,7 +188,11 @@ fn admin_state(
     }
     if let Some(line) = line {
         let stats = Arc::clone(line.stats());
-        admin = admin.with_metrics(move |out| tollgate_control::ime::expose(out, &stats));
+        let seen = Arc::clone(line.stats());
+        let lost = "validator: lost; what was learned holds until its own end";
+        admin = admin
+            .with_metrics(move |out| tollgate_control::ime::expose(out, &stats))
+            .with_remark(move || (!seen.is_up()).then(|| lost.to_owned()));
     }
     admin
 }
