@@ -37,7 +37,7 @@ impl Hiding {
             }
             is_identity(header).then(|| self.identities(value)).flatten()
         });
-        rewrite.remove_where(|header, value| masks(header) || (!is_ours(header) && self.shows_inside(value)));
+        rewrite.remove_where(|header, line| masks(header) || (!is_ours(header) && self.shows_inside(line)));
     }
 
     /// Gives identities in a message that goes inward their mapped address where they are at the global one.
@@ -82,6 +82,21 @@ impl Hiding {
         Some(first.unwrap_or_default().to_vec())
     }
 
+    /// A description of ours without the lines of its writer that speak of an inside address; a session name, which must
+    /// be there, becomes none.
+    pub(crate) fn description(&self, sdp: Vec<u8>) -> Vec<u8> {
+        if !self.shows_inside(&sdp) {
+            return sdp;
+        }
+        let lines = sdp.split_inclusive(|byte| *byte == b'\n');
+        let kept = lines.filter_map(|line| match line.first() {
+            _ if !self.shows_inside(line) => Some(line),
+            Some(b's') => Some(&b"s=-\r\n"[..]),
+            Some(_) | None => None,
+        });
+        kept.collect::<Vec<_>>().concat()
+    }
+
     /// A party's name for the outside, if nothing of the inside is in it; else nobody's at a host that may be shown
     /// (RFC 3323 §4.1.1.3).
     pub(crate) fn party(&self, shown: Vec<u8>, host: &str) -> Vec<u8> {
@@ -96,13 +111,27 @@ impl Hiding {
         !request.all(Header::Contact).any(|value| self.shows_inside(value))
     }
 
-    fn shows_inside(&self, value: &[u8]) -> bool {
-        self.inside_addresses.iter().any(|address| {
-            value
-                .windows(address.len())
-                .any(|window| window.eq_ignore_ascii_case(address.as_bytes()))
-        })
+    /// Whether a text speaks of an inside address.
+    pub(crate) fn shows_inside(&self, value: &[u8]) -> bool {
+        self.inside_addresses
+            .iter()
+            .any(|address| holds_address(value, address.as_bytes()))
     }
+}
+
+/// Whether an address stands in a text, and not as a part of another: 10.0.0.1 is not in 10.0.0.10.
+pub(crate) fn holds_address(text: &[u8], address: &[u8]) -> bool {
+    let is_v6 = address.contains(&b':');
+    let goes_on = |byte: &u8| match is_v6 {
+        true => byte.is_ascii_hexdigit() || *byte == b':',
+        false => byte.is_ascii_digit(),
+    };
+    let mut found = text.windows(address.len()).enumerate();
+    found.any(|(at, window)| {
+        let before = at.checked_sub(1).and_then(|before| text.get(before));
+        let after = text.get(at + address.len());
+        window.eq_ignore_ascii_case(address) && !before.is_some_and(goes_on) && !after.is_some_and(goes_on)
+    })
 }
 
 /// A list of parties with other hosts where `host_for` names one, and whether it named any.
@@ -207,7 +236,7 @@ mod tests {
     fn nothing_of_the_inside_is_left_and_the_rest_is_untouched() {
         let message = SipMessage::index(
             b"INVITE sip:+1@b SIP/2.0\r\nP-Asserted-Identity: \"A\" <sip:+1408@10.0.0.5:5060>, <tel:+1408>\r\n\
-              User-Agent: PBX 1\r\nX-Trace: via 10.0.0.5\r\nX-Keep:  as  is\r\nContent-Length: 0\r\n\r\n"
+              User-Agent: PBX 1\r\nX-Trace: via 10.0.0.5\r\nX-10.0.0.5: x\r\nX-Keep:  as  is\r\nContent-Length: 0\r\n\r\n"
                 .to_vec(),
         )
         .unwrap();
@@ -220,6 +249,22 @@ mod tests {
             "INVITE sip:+1@b SIP/2.0\r\nP-Asserted-Identity: \"A\" <sip:+1408@a.example>, <tel:+1408>\r\n\
              X-Keep:  as  is\r\nContent-Length: 0\r\n\r\n"
         );
+    }
+
+    #[test]
+    fn an_address_is_not_found_in_another() {
+        for (text, address, is_there) in [
+            ("via 10.0.0.1;x", "10.0.0.1", true),
+            ("10.0.0.1:5060", "10.0.0.1", true),
+            ("10.0.0.10", "10.0.0.1", false),
+            ("110.0.0.1", "10.0.0.1", false),
+            ("10.0.0.10 and 10.0.0.1", "10.0.0.1", true),
+            ("[FD00::1]:5060", "fd00::1", true),
+            ("[fd00::12]", "fd00::1", false),
+            ("[2001:fd00::1]", "fd00::1", false),
+        ] {
+            assert_eq!(holds_address(text.as_bytes(), address.as_bytes()), is_there, "{text}");
+        }
     }
 
     #[test]

@@ -81,10 +81,10 @@ impl<'m> Rewrite<'m> {
         }
     }
 
-    /// Removes every kept field for which `unwanted` holds.
+    /// Removes every kept field for which `unwanted` holds, which is given the whole field: its name may speak too.
     pub fn remove_where(&mut self, mut unwanted: impl FnMut(Header, &[u8]) -> bool) {
         for (change, field) in self.changes.iter_mut().zip(self.message.fields()) {
-            if matches!(change, Change::Keep) && unwanted(field.header, field.value) {
+            if matches!(change, Change::Keep) && unwanted(field.header, field.line) {
                 *change = Change::Drop;
             }
         }

@@ -10,6 +10,7 @@ mod error;
 pub mod framing;
 mod headers;
 mod message;
+mod multipart;
 mod name_addr;
 pub mod response;
 mod scan;

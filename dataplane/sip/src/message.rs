@@ -1,9 +1,11 @@
 //! One message: its bytes and an index of its header fields. Nothing is copied, unfolded or normalised.
 
 use std::fmt;
+use std::ops::Range;
 
 use crate::error::InvalidMessage;
 use crate::headers::Header;
+use crate::multipart;
 use crate::name_addr::NameAddr;
 use crate::scan::{is_lws, is_token, number, split_commas, trim, trim_name};
 use crate::syntax::{Values, are_params, is_token_text};
@@ -356,21 +358,66 @@ impl SipMessage {
     /// (RFC 3261 §25.1, media-type).
     #[must_use]
     pub fn media_type(&self) -> Option<(&[u8], &[u8])> {
-        let value = self.first(Header::ContentType)?;
-        let (kind, params) = value.split_at(value.iter().position(|byte| *byte == b';').unwrap_or(value.len()));
+        let (kind, params) = self.content_type()?;
         let slash = kind.iter().position(|byte| *byte == b'/')?;
         let (name, subname) = (trim(kind.get(..slash)?), trim(kind.get(slash + 1..)?));
         let is_whole = is_token_text(name) && is_token_text(subname) && are_params(trim(params), Values::Header);
         is_whole.then_some((name, subname))
     }
 
-    /// Whether the body is SDP and nothing else.
+    fn content_type(&self) -> Option<(&[u8], &[u8])> {
+        let value = self.first(Header::ContentType)?;
+        let end = value.iter().position(|byte| *byte == b';').unwrap_or(value.len());
+        Some(value.split_at(end))
+    }
+
+    /// Whether the body has several parts.
+    #[must_use]
+    pub fn is_multipart(&self) -> bool {
+        self.media_type()
+            .is_some_and(|(name, _)| name.eq_ignore_ascii_case(b"multipart"))
+    }
+
+    /// The session description: the body, or the one part of it that is one.
+    #[must_use]
+    pub fn sdp(&self) -> Option<&[u8]> {
+        self.body().get(self.sdp_range()?)
+    }
+
+    fn sdp_range(&self) -> Option<Range<usize>> {
+        let (name, subname) = self.media_type().filter(|_| !self.body().is_empty())?;
+        if self.is_multipart() {
+            let (_, params) = self.content_type()?;
+            return multipart::find_sdp(params, self.body());
+        }
+        let is_sdp = name.eq_ignore_ascii_case(b"application") && subname.eq_ignore_ascii_case(b"sdp");
+        is_sdp.then(|| 0..self.body().len())
+    }
+
+    /// The body with another description in place of its own.
+    #[must_use]
+    pub fn with_sdp(&self, sdp: Vec<u8>) -> Vec<u8> {
+        match self.sdp_range().filter(|_| self.is_multipart()) {
+            Some(range) => multipart::splice(self.body(), range, &sdp),
+            None => sdp,
+        }
+    }
+
+    /// Whether there is a session description.
     #[must_use]
     pub fn has_sdp(&self) -> bool {
-        let is_sdp = |(name, subname): (&[u8], &[u8])| {
-            name.eq_ignore_ascii_case(b"application") && subname.eq_ignore_ascii_case(b"sdp")
+        self.sdp_range().is_some()
+    }
+
+    /// Whether the body may hold a description that cannot be told, and would pass unread with all its addresses: of
+    /// several parts two descriptions, an encoded one, one in a part of parts; or one under the name of something else.
+    #[must_use]
+    pub fn hides_sdp(&self) -> bool {
+        let may_be_one = match self.is_multipart() {
+            true => multipart::names_sdp(self.body()),
+            false => multipart::looks_like_sdp(self.body()),
         };
-        !self.body().is_empty() && self.media_type().is_some_and(is_sdp)
+        may_be_one && !self.has_sdp()
     }
 }
 

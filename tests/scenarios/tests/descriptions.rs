@@ -256,3 +256,91 @@ fn a_later_offer_of_a_family_where_the_stream_has_no_ports_is_488() {
     bed.agent.media = "10.0.0.50:20000".parse().unwrap();
     bed.both_speak(&mut talk, 1);
 }
+
+#[test]
+fn of_a_body_in_parts_the_description_alone_is_rewritten() {
+    let mut bed = Setup::default().build();
+    let parts = |sdp: &str| {
+        format!(
+            "--b1\r\nContent-Type: application/sdp\r\nContent-Length: {}\r\n\r\n{sdp}\r\n--b1\r\n\
+             Content-Type: application/x-odd\r\n\r\n\u{1}odd\n\r\n--b1--\r\n",
+            sdp.len()
+        )
+    };
+    let offer = bed.agent_sdp().text();
+    let mut invite = bed
+        .agent
+        .invite(Some(&offer))
+        .set("Content-Type", "multipart/mixed;boundary=b1");
+    invite.body = parts(&offer);
+    bed.agent.invite = Some(invite.clone());
+    bed.send(Inside, &invite);
+    bed.expect(Inside, "100");
+    let mut passed = bed.expect(Outside, "INVITE");
+    assert_eq!(passed.field("Content-Type"), Some("multipart/mixed;boundary=b1"));
+    let told = passed.body.split("\r\n\r\n").nth(1).expect("a part").to_owned() + "\r\n";
+    assert_eq!(
+        passed.body,
+        parts(&told),
+        "both lengths and all that is not the description"
+    );
+    assert_eq!(
+        (heard(&told, 0).profile.as_str(), heard(&told, 0).streams),
+        ("RTP/SAVP", 1)
+    );
+    let answer = bed.peer_answer(&told, SUITE).text();
+    passed.body.clone_from(&told);
+    bed.respond(Outside, &passed, 200, Some(&answer));
+    bed.expect(Inside, "200");
+    bed.ack(Inside, None);
+    bed.expect(Outside, "ACK");
+    bed.hang_up(Inside);
+    bed.expect_nothing_left();
+}
+
+#[test]
+fn a_body_in_parts_is_refused_where_its_description_cannot_be_told_and_goes_alone_where_it_shows_the_inside() {
+    let body = |bed: &tollgate_testkit::Trapezoid, other: &str| {
+        let sdp = bed.agent_sdp().text();
+        format!("--b1\r\nContent-Type: application/sdp\r\n\r\n{sdp}\r\n--b1\r\n{other}\r\n--b1--\r\n")
+    };
+    for (other, status) in [
+        ("Content-Type: application/sdp\r\n\r\nv=0\r\n", Some("488")),
+        (
+            "Content-Type: multipart/mixed;boundary=c\r\n\r\n--c\r\nContent-Type: application/sdp\r\n\r\nv=0\r\n--c--",
+            Some("488"),
+        ),
+        ("Content-Type: text/plain\r\n\r\nI am at 10.0.0.5", None),
+    ] {
+        let mut bed = Setup::default().build();
+        let mut invite = bed
+            .agent
+            .invite(Some(""))
+            .set("Content-Type", "multipart/mixed;boundary=b1");
+        invite.body = body(&bed, other);
+        bed.send(Inside, &invite);
+        match status {
+            Some(status) => {
+                bed.expect(Inside, status);
+                bed.expect_nothing(Outside);
+            }
+            None => {
+                let passed = bed.expect(Outside, "INVITE");
+                assert_eq!(passed.field("Content-Type"), Some("application/sdp"));
+                assert_eq!(heard(&passed.body, 0).profile, "RTP/SAVP");
+            }
+        }
+    }
+}
+
+#[test]
+fn a_description_under_another_name_is_refused() {
+    for kind in ["text/plain", "application/sdp2"] {
+        let mut bed = Setup::default().build();
+        let sdp = bed.agent_sdp().text();
+        let invite = bed.agent.invite(Some(&sdp)).set("Content-Type", kind);
+        bed.send(Inside, &invite);
+        bed.expect(Inside, "488");
+        bed.expect_nothing(Outside);
+    }
+}

@@ -261,3 +261,22 @@ fn with_all(message: Message, fields: &[(&str, &str)]) -> Message {
         .iter()
         .fold(message, |message, (name, value)| message.with(name, *value))
 }
+
+#[test]
+fn no_line_of_a_description_tells_where_the_phone_is() {
+    let mut bed = Setup::default().build();
+    let lines = "a=x-phone:10.0.0.50\r\na=x-near:10.0.0.5\r\nb=AS:64\r\n";
+    let sdp = bed
+        .agent_sdp()
+        .and(lines)
+        .text()
+        .replace("s=-", "s=at 10.0.0.50\r\ni=see 10.0.0.50");
+    bed.invite(Inside, Some(&sdp));
+    let passed = bed.expect(Outside, "INVITE").body;
+    assert!(!passed.contains("10.0.0.50"), "{passed}");
+    assert!(
+        passed.contains("\r\ns=-\r\n") && passed.contains("\r\nb=AS:64\r\n"),
+        "{passed}"
+    );
+    assert!(!passed.contains("i="), "{passed}");
+}

@@ -195,7 +195,7 @@ pub fn meddling(sent: &[u8], passed: &[u8], hidden: &[String]) -> Vec<String> {
         found.push("another From tag".to_owned());
     }
     let is_sdp = kind(&sent) == "application/sdp";
-    if !is_sdp && !is_body_hidden && sent.body != passed.body {
+    if !is_sdp && !is_body_hidden && without_descriptions(&sent) != without_descriptions(&passed) {
         found.push("the body changed".to_owned());
     }
     found
@@ -305,6 +305,30 @@ fn parties(judged: &Judged<'_>, found: &mut Vec<String>) {
     if tag(judged).is_none() {
         found.push("no From tag".to_owned());
     }
+}
+
+/// The pieces of a body between its boundaries, those left out that are descriptions; of any other body the whole.
+fn without_descriptions(judged: &Judged<'_>) -> Vec<Vec<u8>> {
+    let kind = judged.text("content-type");
+    let mut params = kind.split(';').filter_map(|param| param.split_once('='));
+    let boundary = params.find(|(name, _)| name.trim().eq_ignore_ascii_case("boundary"));
+    let boundary = boundary.map(|(_, boundary)| boundary.trim().trim_matches('"'));
+    let (Some(boundary), true) = (boundary, kind.to_ascii_lowercase().starts_with("multipart/")) else {
+        return vec![judged.body.to_vec()];
+    };
+    let mark = format!("--{boundary}");
+    let (mut pieces, mut rest) = (Vec::new(), judged.body);
+    while let Some(at) = rest.windows(mark.len()).position(|window| window == mark.as_bytes()) {
+        pieces.push(rest[..at].to_vec());
+        rest = &rest[at + mark.len()..];
+    }
+    pieces.push(rest.to_vec());
+    let is_description = |piece: &Vec<u8>| {
+        let letters: Vec<u8> = piece.iter().copied().filter(|byte| !b" \t".contains(byte)).collect();
+        contains(&letters.to_ascii_lowercase(), b"application/sdp")
+    };
+    pieces.retain(|piece| !is_description(piece));
+    pieces
 }
 
 /// The type of the body in lower case, without parameters and blanks.

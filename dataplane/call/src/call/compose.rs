@@ -77,14 +77,7 @@ impl Call {
         } else {
             self.settings.hiding.restore(&mut rewrite);
         }
-        let hidden = || {
-            (to == Side::Outside)
-                .then(|| self.settings.hiding.body(request))
-                .flatten()
-        };
-        if let Some(body) = body.or_else(hidden) {
-            rewrite.body(body);
-        }
+        self.put_body(&mut rewrite, request, to, body);
         Some(rewrite.finish())
     }
 
@@ -133,15 +126,34 @@ impl Call {
         } else {
             self.settings.hiding.restore(&mut rewrite);
         }
-        let hidden = || {
-            (to == Side::Outside)
-                .then(|| self.settings.hiding.body(message))
-                .flatten()
+        self.put_body(&mut rewrite, message, to, body);
+        rewrite.finish()
+    }
+
+    /// Puts the description that the other side gets in place of the message's own; none at all takes the body away. What
+    /// stands beside a description stays, unless the outside would see the inside in it: then the description goes alone.
+    fn put_body(&self, rewrite: &mut Rewrite<'_>, message: &SipMessage, to: Side, sdp: Option<Vec<u8>>) {
+        let hiding = Some(&self.settings.hiding).filter(|_| to == Side::Outside);
+        let sdp = sdp.map(|sdp| match hiding {
+            Some(hiding) => hiding.description(sdp),
+            None => sdp,
+        });
+        let body = match sdp {
+            None => hiding.and_then(|hiding| hiding.body(message)),
+            Some(sdp) if sdp.is_empty() || !message.is_multipart() => Some(sdp),
+            Some(sdp) => {
+                let whole = message.with_sdp(sdp.clone());
+                if hiding.is_some_and(|hiding| hiding.shows_inside(&whole)) {
+                    rewrite.set(Header::ContentType, b"application/sdp".to_vec());
+                    Some(sdp)
+                } else {
+                    Some(whole)
+                }
+            }
         };
-        if let Some(body) = body.or_else(hidden) {
+        if let Some(body) = body {
             rewrite.body(body);
         }
-        rewrite.finish()
     }
 
     /// A request of our own within a dialog, as if the other party had sent it.

@@ -91,12 +91,12 @@ impl Call {
             cx.counters.violation(Violation::Unmatched);
             return;
         };
-        let answer = match ack.has_sdp() {
-            true => self.negotiation.handle(&mut cx.res, from, Carrier::Ack, ack.body()),
-            false if self.negotiation.offered_by() == Some(from.other()) => {
+        let answer = match ack.sdp() {
+            Some(sdp) => self.negotiation.handle(&mut cx.res, from, Carrier::Ack, sdp),
+            None if self.negotiation.offered_by() == Some(from.other()) => {
                 Err(SdpRefusal::Answer("the ACK has no answer"))
             }
-            false => Ok(None),
+            None => Ok(None),
         };
         if let Ok(None) = answer
             && ack.has_sdp()
@@ -324,13 +324,13 @@ impl Call {
         let (id, from, received) = (server.id, server.source.side, server.cseq);
         let is_invite = server.method == Method::Invite;
         let request = server.request.clone();
-        if hides_sdp(&request) {
+        if request.hides_sdp() {
             return Err(SdpRefusal::NothingLeft);
         }
-        let body = match (request.has_sdp(), self.carrier_of(id, from)) {
-            (true, Some(carrier)) => self.negotiation.handle(&mut cx.res, from, carrier, request.body())?,
-            (true, None) => return Err(SdpRefusal::NothingLeft),
-            (false, _) => None,
+        let body = match (request.sdp(), self.carrier_of(id, from)) {
+            (Some(sdp), Some(carrier)) => self.negotiation.handle(&mut cx.res, from, carrier, sdp)?,
+            (Some(_), None) => return Err(SdpRefusal::NothingLeft),
+            (None, _) => None,
         };
         self.after_negotiation(cx);
         let to = from.other();
@@ -438,18 +438,6 @@ impl Call {
             }
         }
     }
-}
-
-/// A body of several parts with SDP in it: it cannot be passed on unread (product.md 6.1), so it is refused.
-pub(super) fn hides_sdp(message: &SipMessage) -> bool {
-    let is_multipart = message
-        .media_type()
-        .is_some_and(|(name, _)| name.eq_ignore_ascii_case(b"multipart"));
-    is_multipart
-        && message
-            .body()
-            .windows(15)
-            .any(|window| window.eq_ignore_ascii_case(b"application/sdp"))
 }
 
 /// The status of a `message/sipfrag` body (RFC 3420).

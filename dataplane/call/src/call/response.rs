@@ -5,7 +5,7 @@ use tollgate_sip::transaction::ClientVerdict;
 use tollgate_sip::{Method, SipMessage};
 
 use super::compose::method_text;
-use super::request::{hides_sdp, remember};
+use super::request::remember;
 use super::{Call, Cx, Forwarded2xx};
 use crate::alg;
 use crate::dialog::{Dialog, MAX_DIALOGS, Party};
@@ -183,7 +183,7 @@ impl Call {
         };
         self.negotiation.roll_back(&mut cx.res, server);
         // A description in a refusal negotiates nothing and would show where its writer is.
-        let body = (message.has_sdp() || hides_sdp(message)).then(Vec::new);
+        let body = (message.has_sdp() || message.hides_sdp()).then(Vec::new);
         if !self.is_initial(at) {
             let mapped = (300..400).contains(&status).then_some(480);
             let bytes = self.rewrite_response(&self.servers[at], message, mapped, body);
@@ -356,7 +356,7 @@ impl Call {
         from: Side,
         message: &SipMessage,
     ) -> Result<Option<Vec<u8>>, SdpRefusal> {
-        if hides_sdp(message) {
+        if message.hides_sdp() {
             return Err(SdpRefusal::NothingLeft);
         }
         let status = message.status().unwrap_or_default();
@@ -364,8 +364,11 @@ impl Call {
             .server(server)
             .is_some_and(|at| self.servers[at].method == Method::Invite);
         let is_awaited = is_invite || self.negotiation.is_offer_of(server);
-        if !message.has_sdp() || status >= 300 || !is_awaited || self.outcome.is_some() {
-            return Ok(message.has_sdp().then(Vec::new));
+        let Some(sdp) = message.sdp() else {
+            return Ok(None);
+        };
+        if status >= 300 || !is_awaited || self.outcome.is_some() {
+            return Ok(Some(Vec::new()));
         }
         let tag = message
             .to()
@@ -373,7 +376,7 @@ impl Call {
             .unwrap_or_default();
         let body = self
             .negotiation
-            .handle(&mut cx.res, from, Carrier::Response(server, &tag), message.body());
+            .handle(&mut cx.res, from, Carrier::Response(server, &tag), sdp);
         self.after_negotiation(cx);
         body
     }

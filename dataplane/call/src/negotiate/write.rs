@@ -9,6 +9,7 @@ use tollgate_contract::Side;
 use tollgate_sip::sdp::{Line, Media, Session, crypto_line};
 
 use super::stream::Stream;
+use crate::alg::holds_address;
 
 /// Attributes that speak of the other leg's transport and would be wrong, or leak, on this one.
 const DROPPED: [&str; 13] = [
@@ -94,22 +95,45 @@ pub(super) fn describe(
         .chain(in_use())
         .find_map(|(_, stream)| stream.pairs[side.index()]);
     let ours = ours.map_or(otherwise, |pair| pair.advertised);
+    let hidden = match side {
+        Side::Outside => addresses(session),
+        Side::Inside => Vec::new(),
+    };
     let mut out = String::with_capacity(1_024);
     for line in &session.lines {
         match line.kind {
             b'o' => out.push_str(ORIGIN_MARK),
             b'c' => push_connection(&mut out, line, ours),
-            b'a' if is_dropped(line) => {}
-            _ => push_line(&mut out, line),
+            _ => push_line(&mut out, line, &hidden),
         }
     }
     for (media, stream) in session.media.iter().zip(streams) {
-        push_media(&mut out, media, stream, side, role, ours);
+        push_media(&mut out, media, stream, (side, role), ours, &hidden);
     }
     Description { text: out, ours }
 }
 
-fn push_media(out: &mut String, media: &Media<'_>, stream: &Stream, side: Side, role: Role, ours: IpAddr) {
+/// The addresses where the writer is and wants its media.
+fn addresses(session: &Session<'_>) -> Vec<String> {
+    let media = session.media.iter().flat_map(|media| &media.lines);
+    let lines = session.lines.iter().chain(media);
+    let words = lines
+        .filter(|line| matches!(line.kind, b'o' | b'c'))
+        .filter_map(|line| line.value.rsplit(' ').next());
+    words
+        .filter(|word| word.parse::<IpAddr>().is_ok_and(|ip| !ip.is_unspecified()))
+        .map(str::to_owned)
+        .collect()
+}
+
+fn push_media(
+    out: &mut String,
+    media: &Media<'_>,
+    stream: &Stream,
+    (side, role): (Side, Role),
+    ours: IpAddr,
+    hidden: &[String],
+) {
     let port = match stream.pairs[side.index()] {
         Some(pair) if !stream.disabled => pair.port,
         _ => 0,
@@ -124,8 +148,7 @@ fn push_media(out: &mut String, media: &Media<'_>, stream: &Stream, side: Side, 
     for line in &media.lines {
         match line.kind {
             b'c' => push_connection(out, line, ours),
-            b'a' if is_dropped(line) => {}
-            _ => push_line(out, line),
+            _ => push_line(out, line, hidden),
         }
     }
     if side == Side::Outside && port != 0 {
@@ -165,8 +188,16 @@ fn push_connection(out: &mut String, line: &Line<'_>, ours: IpAddr) {
     let _ = write!(out, "c={}\r\n", address(shown));
 }
 
-fn push_line(out: &mut String, line: &Line<'_>) {
-    let _ = write!(out, "{}={}\r\n", char::from(line.kind), line.value);
+/// A line as it came, unless it is of the other leg's transport, or tells an address that this side is not to see.
+fn push_line(out: &mut String, line: &Line<'_>, hidden: &[String]) {
+    let shows = |address: &String| holds_address(line.value.as_bytes(), address.as_bytes());
+    if hidden.iter().any(shows) {
+        if line.kind == b's' {
+            out.push_str("s=-\r\n");
+        }
+    } else if line.kind != b'a' || !is_dropped(line) {
+        let _ = write!(out, "{}={}\r\n", char::from(line.kind), line.value);
+    }
 }
 
 fn is_dropped(line: &Line<'_>) -> bool {

@@ -28,6 +28,9 @@ pub enum InvalidSdp {
     /// A line that must be there once is missing or repeated (RFC 8866 §9).
     #[error("a line is missing or repeated")]
     Count,
+    /// A t= line that is not two times.
+    #[error("t= line malformed")]
+    Timing,
     /// A c= line that is malformed or whose address is not of its type.
     #[error("c= line malformed")]
     Connection,
@@ -211,7 +214,15 @@ impl<'s> Session<'s> {
         }
         let count = |kind: u8| self.lines.iter().filter(|line| line.kind == kind).count();
         let is_whole = [b'v', b'o', b's'].into_iter().all(|kind| count(kind) == 1) && count(b't') >= 1;
-        is_whole.then_some(()).ok_or(InvalidSdp::Count)
+        is_whole.then_some(()).ok_or(InvalidSdp::Count)?;
+        // RFC 8866 §5.9: seconds since 1900, of any length.
+        let is_time = |part: &str| !part.is_empty() && part.bytes().all(|byte| byte.is_ascii_digit());
+        let are_times = |line: &Line<'_>| line.value.split(' ').filter(|part| is_time(part)).count() == 2;
+        let mut times = self.lines.iter().filter(|line| line.kind == b't');
+        times
+            .all(|line| are_times(line) && line.value.split(' ').count() == 2)
+            .then_some(())
+            .ok_or(InvalidSdp::Timing)
     }
 }
 
@@ -341,6 +352,9 @@ mod tests {
         );
         assert_eq!(with("c=IN IP4 192.0.2.1\r\n", ""), Some(InvalidSdp::NoConnection));
         assert_eq!(with("audio 4000", "audio 70000"), Some(InvalidSdp::Media));
+        for times in ["t=0", "t=0 x", "t=IP4 10.0.0.1", "t=0 0 0", "t= 0"] {
+            assert_eq!(with("t=0 0", times), Some(InvalidSdp::Timing), "{times}");
+        }
         for (from, to) in [
             ("s=-\r\n", ""),
             ("s=-\r\n", "s=-\r\ns=-\r\n"),

@@ -101,7 +101,7 @@ fn media_addresses(message: &[u8]) -> Vec<String> {
     let body = String::from_utf8_lossy(message.body()).into_owned();
     let lines = body
         .lines()
-        .filter(|line| line.starts_with("c=") && kind.contains("sdp"));
+        .filter(|line| line.starts_with("c=") && (kind.contains("sdp") || kind.starts_with("multipart")));
     lines
         .filter_map(|line| line.split(' ').next_back())
         .map(str::to_owned)
