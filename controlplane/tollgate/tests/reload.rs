@@ -119,5 +119,5 @@ fn reload(papers: &Papers, more: &[&str]) -> Output {
         .args(["reload", "--admin", &admin])
         .args(more)
         .output()
-        .unwrap()
+        .expect("the program runs")
 }
