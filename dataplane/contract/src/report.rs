@@ -114,8 +114,10 @@ pub struct CallEnded {
     pub outcome: CallOutcome,
     /// A closed set of reasons, for metrics.
     pub reason: &'static str,
-    /// Final status of the INVITE, 0 if none.
+    /// Final status of the INVITE as its sender got it, 0 if none.
     pub status: u16,
+    /// The status with which the peer refused an outbound call, where ours hides it.
+    pub peer_status: Option<u16>,
     /// When the INVITE came, since 1970.
     pub started: Duration,
     /// From INVITE to the first 18x or final answer.

@@ -118,7 +118,14 @@ fn results_of_calls_say_what_the_route_was_good_for() {
         Some(RouteOutcome::ConnectFailed)
     );
     assert_eq!(outcome(FellBackAtSetup, "overload", false), None);
-    assert_eq!(outcome(Rejected, "refused", false), Some(RouteOutcome::Forbidden));
+    assert_eq!(outcome(Rejected, "refused", false), None, "a person said no");
+    for (status, wanted) in [(403, Some(RouteOutcome::Forbidden)), (503, None)] {
+        let call = CallEnded {
+            peer_status: Some(status),
+            ..call(FellBackAtSetup, "refused_by_peer")
+        };
+        assert_eq!(CallResult::of(&call).and_then(|result| result.outcome), wanted, "{status}");
+    }
     assert_eq!(outcome(Cancelled, "cancelled", false), None);
     let inbound = CallEnded {
         way: Way::Inbound,
@@ -316,6 +323,7 @@ fn call(outcome: CallOutcome, reason: &'static str) -> CallEnded {
         outcome,
         reason,
         status: 403,
+        peer_status: None,
         started: Duration::ZERO,
         setup: None,
         answer: None,

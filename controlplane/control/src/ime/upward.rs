@@ -61,8 +61,7 @@ impl CallResult {
     }
 }
 
-/// What the record says about the route. A peer that answered with a code for the PSTN is left out: the record does not
-/// tell a 403 from an overload.
+/// What the record says about the route. Of a peer's refusals only 403 is about it: the ticket is not taken any more.
 fn outcome_of(call: &CallEnded) -> Option<RouteOutcome> {
     match call.outcome {
         CallOutcome::Completed | CallOutcome::EndedByEdge | CallOutcome::FellBackInCall => {
@@ -70,11 +69,11 @@ fn outcome_of(call: &CallEnded) -> Option<RouteOutcome> {
         }
         CallOutcome::FellBackAtSetup => match call.reason {
             "tls_name_mismatch" => Some(RouteOutcome::TlsNameMismatch),
+            "refused_by_peer" => (call.peer_status == Some(403)).then_some(RouteOutcome::Forbidden),
             "unreachable" | "connect_timeout" | "tls" | "connection_lost" => Some(RouteOutcome::ConnectFailed),
             _ => None,
         },
-        CallOutcome::Rejected => (call.reason == "refused" && call.status == 403).then_some(RouteOutcome::Forbidden),
-        CallOutcome::Cancelled => None,
+        CallOutcome::Rejected | CallOutcome::Cancelled => None,
     }
 }
 

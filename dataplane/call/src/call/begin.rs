@@ -155,6 +155,7 @@ impl Call {
             bye_from: [false; 2],
             outcome: None,
             final_status: 0,
+            peer_status: None,
             settings,
         })
     }

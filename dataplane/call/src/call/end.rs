@@ -43,6 +43,7 @@ impl Call {
             outcome,
             reason,
             status: self.final_status,
+            peer_status: self.peer_status,
             started: self.times.started.unix,
             setup: self.times.ringing.map(|at| since(started, at)),
             answer: self.times.answered.map(|at| since(started, at)),

@@ -127,6 +127,7 @@ pub(crate) struct Call {
     bye_from: [bool; 2],
     outcome: Option<CallOutcome>,
     final_status: u16,
+    peer_status: Option<u16>,
 }
 
 impl Call {

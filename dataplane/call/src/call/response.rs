@@ -201,6 +201,7 @@ impl Call {
         };
         if use_pstn {
             let detail = format!("the peer edge answered {status}");
+            self.peer_status = Some(status);
             self.refuse_setup(cx, server, "refused_by_peer", status, detail);
             return;
         }
