@@ -80,7 +80,8 @@ pub(crate) fn tls_of(policy: &Policy) -> Result<TlsSides, Vec<Fault>> {
         .as_ref()
         .map(|tls| tls_side("inside", &tls.files, ClientAuth::NotAsked))
         .transpose();
-    let outside = tls_side("outside", &policy.outside.tls, ClientAuth::Required);
+    let outside = tls_side("outside", &policy.outside.tls, ClientAuth::Required)
+        .and_then(|side| bears(side, &policy.domain, &policy.outside.tls));
     match (inside, outside) {
         (Ok(inside), Ok(outside)) => Ok(TlsSides { inside, outside }),
         (inside, outside) => Err([inside.err(), outside.err()].into_iter().flatten().collect()),
@@ -106,6 +107,20 @@ fn tls_side(side: &str, files: &CertificateFiles, client_auth: ClientAuth) -> Re
         ),
         "put a certificate there that is valid now; no peer accepts this one",
     ))
+}
+
+/// Peers know us by the names in our certificate: without our domain among them they refuse every call.
+fn bears(side: TlsSide, domain: &str, files: &CertificateFiles) -> Result<TlsSide, Fault> {
+    if side.domains().iter().any(|name| name == domain) {
+        return Ok(side);
+    }
+    let path = files.certificate.display();
+    let problem = match side.domains() {
+        [] => format!("the certificate in {path} names no SIP domain"),
+        names => format!("the certificate in {path} names {}, and not {domain}", names.join(", ")),
+    };
+    let mend = "get one whose SubjectAltName has the policy's domain as a dNSName; wildcards and the CN do not count";
+    Err(Fault::new(exit::CONFIG, "outside.tls.certificate", problem, mend))
 }
 
 fn files_of(files: &CertificateFiles) -> TlsFiles {

@@ -63,6 +63,23 @@ fn certificates_and_keys_that_cannot_be_used_are_told_by_file_line_key_and_mend(
 }
 
 #[test]
+fn a_certificate_of_our_own_that_does_not_bear_the_domain_is_told_with_its_names() {
+    let papers = Papers::write(67, SipTransport::Tcp, "");
+    for (names, words) in [
+        (
+            &["www.alpha.example", "other.example"][..],
+            "names www.alpha.example, other.example, and not alpha.example",
+        ),
+        (&["*.example"], "names no SIP domain"),
+    ] {
+        let identity = papers.authority.issue(names, &[]);
+        fs::write(papers.path("alpha.pem"), identity.cert_pem).unwrap();
+        fs::write(papers.path("alpha.key"), identity.key_pem).unwrap();
+        refused(&papers, CERTIFICATE, words);
+    }
+}
+
+#[test]
 fn an_expired_certificate_of_our_own_is_told_with_its_age() {
     let papers = Papers::write(58, SipTransport::Tcp, "");
     let expired = papers.authority.issue_at("alpha.example", Validity::Expired);

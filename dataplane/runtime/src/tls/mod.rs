@@ -64,6 +64,7 @@ pub struct TlsSide {
     pub(crate) client: Arc<ClientConfig>,
     client_auth: ClientAuth,
     not_after_unix: u64,
+    domains: Vec<String>,
 }
 
 /// Why TLS settings cannot be used. Never holds key material.
@@ -138,6 +139,7 @@ impl TlsSide {
             return Err(TlsError::NoCertificate);
         };
         let not_after_unix = not_after_unix(own).ok_or(TlsError::BadCertificate)?;
+        let domains = peer_identity(own).map(|identity| identity.domains).unwrap_or_default();
         let key = private_key(pem.key)?;
         check_key(&chain, &key, &provider)?;
         let roots = Arc::new(trust_roots(pem.roots)?);
@@ -146,6 +148,7 @@ impl TlsSide {
             client: client_config(provider, roots, chain, key)?,
             client_auth,
             not_after_unix,
+            domains,
         })
     }
 
@@ -153,6 +156,12 @@ impl TlsSide {
     #[must_use]
     pub const fn not_after_unix(&self) -> u64 {
         self.not_after_unix
+    }
+
+    /// The SIP domains that our certificate bears (RFC 5922 §7.1), lower case.
+    #[must_use]
+    pub fn domains(&self) -> &[String] {
+        &self.domains
     }
 
     /// Whether those who connect must show a certificate.
