@@ -186,7 +186,6 @@ pub fn expose(out: &mut Exposition, stats: &ValidatorStats) {
     ];
     for (name, label, help, sums) in families {
         out.family(name, Kind::Counter, help);
-        out.label(label);
         for (value, count) in sums {
             out.sample(name, &[(label, value)], *count as f64);
         }
@@ -208,8 +207,8 @@ fn expose_state(out: &mut Exposition, counts: &Counts) {
         ("validator_connections_total", Kind::Counter, "Connections made to the validator.", connections),
     ];
     for (name, kind, help, value) in families {
-        out.family(name, kind, help);
         if let Some(value) = value {
+            out.family(name, kind, help);
             out.sample(name, &[], value);
         }
     }

@@ -124,7 +124,11 @@ fn results_of_calls_say_what_the_route_was_good_for() {
             peer_status: Some(status),
             ..call(FellBackAtSetup, "refused_by_peer")
         };
-        assert_eq!(CallResult::of(&call).and_then(|result| result.outcome), wanted, "{status}");
+        assert_eq!(
+            CallResult::of(&call).and_then(|result| result.outcome),
+            wanted,
+            "{status}"
+        );
     }
     assert_eq!(outcome(Cancelled, "cancelled", false), None);
     let inbound = CallEnded {
