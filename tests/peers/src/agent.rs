@@ -21,6 +21,7 @@ use tokio::time::timeout;
 
 pub use call::{Call, CallEnd, CallLog, InDialogRequest, Refer};
 
+use crate::certs::Identity;
 use crate::media::MediaScript;
 use crate::message::SipText;
 use crate::payload::PayloadBook;
@@ -35,6 +36,8 @@ pub enum SipTransport {
     Udp,
     /// A stream.
     Tcp,
+    /// A stream under TLS, for an agent made with [`CallAgent::bind_with_tls`].
+    Tls,
 }
 
 /// Who the agent is and whom it talks to.
@@ -44,7 +47,7 @@ pub struct AgentConfig {
     pub name: String,
     /// Its domain.
     pub domain: String,
-    /// Where it listens, UDP and TCP; port 0 takes a free one.
+    /// Where it listens, UDP and TCP, or TLS in place of TCP; port 0 takes a free one.
     pub listen: SocketAddr,
     /// The edge's inside listener, or another agent.
     pub edge: SocketAddr,
@@ -54,6 +57,17 @@ pub struct AgentConfig {
     pub media_ip: IpAddr,
     /// The book of payloads, shared with the other agents and the relay.
     pub book: PayloadBook,
+}
+
+/// By which papers an agent speaks TLS: certificates both ways.
+#[derive(Clone, Debug)]
+pub struct AgentTls {
+    /// Its certificate and key.
+    pub identity: Identity,
+    /// The authority of the certificates it takes.
+    pub ca_pem: String,
+    /// The name that the edge's certificate must bear when the agent connects to it.
+    pub edge_name: String,
 }
 
 /// How a call is placed.
@@ -193,9 +207,21 @@ impl CallAgent {
     ///
     /// # Errors
     /// When the address cannot be bound.
-    pub async fn bind(mut config: AgentConfig) -> io::Result<Self> {
+    pub async fn bind(config: AgentConfig) -> io::Result<Self> {
+        Self::serve(config, None).await
+    }
+
+    /// As [`bind`](Self::bind), with TLS on every stream, dialled or accepted.
+    ///
+    /// # Errors
+    /// When the address cannot be bound, or the certificates cannot be used.
+    pub async fn bind_with_tls(config: AgentConfig, tls: &AgentTls) -> io::Result<Self> {
+        Self::serve(config, Some(tls)).await
+    }
+
+    async fn serve(mut config: AgentConfig, tls: Option<&AgentTls>) -> io::Result<Self> {
         let (inbox_sender, inbox) = mpsc::channel(QUEUE_LEN);
-        let transport = Transport::bind(config.listen, inbox_sender).await?;
+        let transport = Transport::bind(config.listen, tls, inbox_sender).await?;
         config.listen = transport.local();
         let (incoming_sender, incoming) = mpsc::channel(QUEUE_LEN);
         let shared = Arc::new(Shared {
@@ -302,6 +328,7 @@ impl Shared {
         let parameter = match transport {
             SipTransport::Udp => "",
             SipTransport::Tcp => ";transport=tcp",
+            SipTransport::Tls => ";transport=tls",
         };
         format!("<sip:{}@{}{parameter}>", self.config.name, self.config.listen)
     }
@@ -312,12 +339,13 @@ impl Shared {
 }
 
 impl SipTransport {
-    /// As in a Via header: `UDP` or `TCP`.
+    /// As in a Via header: `UDP`, `TCP` or `TLS`.
     #[must_use]
     pub const fn via_name(self) -> &'static str {
         match self {
             Self::Udp => "UDP",
             Self::Tcp => "TCP",
+            Self::Tls => "TLS",
         }
     }
 }

@@ -89,8 +89,13 @@ pub(crate) fn next_hop(draft: &RequestDraft) -> Option<(SipTransport, SocketAddr
         .first()
         .map_or_else(|| draft.uri.clone(), |route| uri_of(route));
     let address = uri_address(&uri)?;
-    let is_tcp = uri.to_ascii_lowercase().contains(";transport=tcp");
-    Some((if is_tcp { SipTransport::Tcp } else { SipTransport::Udp }, address))
+    let named = |transport: &str| uri.to_ascii_lowercase().contains(&format!(";transport={transport}"));
+    let transport = match (named("tls"), named("tcp")) {
+        (true, _) => SipTransport::Tls,
+        (false, true) => SipTransport::Tcp,
+        (false, false) => SipTransport::Udp,
+    };
+    Some((transport, address))
 }
 
 /// The address in a SIP URI, port 5060 if it names none.

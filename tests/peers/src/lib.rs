@@ -16,6 +16,7 @@ pub mod raw;
 pub mod relay;
 mod rtp;
 mod sdp;
+mod tls;
 
 pub use media::{FIRST_MEDIA_PORT, MediaReport, MediaScript};
 pub use message::SipText;

@@ -10,9 +10,6 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use rustls::crypto::{CryptoProvider, aws_lc_rs};
-use rustls::server::WebPkiClientVerifier;
-use rustls::{ClientConfig, ServerConfig};
 use rustls_pki_types::ServerName;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpSocket, TcpStream};
@@ -20,9 +17,10 @@ use tokio::time::{Instant, timeout_at};
 use tokio_rustls::TlsConnector;
 use tokio_rustls::client::TlsStream;
 
-use crate::certs::{Identity, trust_store};
+use crate::certs::Identity;
 use crate::framing::StreamFramer;
 use crate::message::SipText;
+use crate::tls::client_config;
 pub use peer_server::{PeerAnswer, PeerServer, PeerServerConfig};
 pub use srtp_end::{SdesKey, SrtpEnd, SrtpEndReport};
 
@@ -127,36 +125,6 @@ impl RawClient {
             }
         }
     }
-}
-
-fn client_config(ca_pem: &str, identity: Option<&Identity>) -> io::Result<ClientConfig> {
-    let builder = ClientConfig::builder_with_provider(provider())
-        .with_safe_default_protocol_versions()
-        .map_err(io::Error::other)?
-        .with_root_certificates(trust_store(ca_pem)?);
-    match identity {
-        None => Ok(builder.with_no_client_auth()),
-        Some(identity) => builder
-            .with_client_auth_cert(identity.chain(), identity.key())
-            .map_err(io::Error::other),
-    }
-}
-
-fn server_config(ca_pem: &str, identity: &Identity) -> io::Result<ServerConfig> {
-    let roots = Arc::new(trust_store(ca_pem)?);
-    let verifier = WebPkiClientVerifier::builder_with_provider(roots, provider())
-        .build()
-        .map_err(io::Error::other)?;
-    ServerConfig::builder_with_provider(provider())
-        .with_safe_default_protocol_versions()
-        .map_err(io::Error::other)?
-        .with_client_cert_verifier(verifier)
-        .with_single_cert(identity.chain(), identity.key())
-        .map_err(io::Error::other)
-}
-
-fn provider() -> Arc<CryptoProvider> {
-    Arc::new(aws_lc_rs::default_provider())
 }
 
 #[cfg(test)]

@@ -157,12 +157,17 @@ impl Relay {
 
     /// Spoils the media path from now on; connections are left alone.
     pub fn impair(&self, impairment: Impairment) {
-        self.network.impairer().set(Some(impairment));
+        self.impair_each(vec![impairment]);
+    }
+
+    /// Spoils several media paths, each in its own way; the first impairment that is for a packet decides.
+    pub fn impair_each(&self, impairments: Vec<Impairment>) {
+        self.network.impairer().set(impairments);
     }
 
     /// Ends the impairment.
     pub fn clear(&self) {
-        self.network.impairer().set(None);
+        self.impair_each(Vec::new());
     }
 
     /// Watches for one more text, of at least 4 bytes.
@@ -220,7 +225,7 @@ impl Network {
             return;
         };
         let to = SocketAddr::new(edge.bound_media, port);
-        let fate = self.impairer().fate(toward);
+        let fate = self.impairer().fate(toward, port);
         match fate {
             Fate::Drop => {
                 self.counts.dropped.fetch_add(1, Ordering::Relaxed);

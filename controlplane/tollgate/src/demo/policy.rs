@@ -4,8 +4,6 @@
 
 use std::fmt::Write;
 
-use tollgate_peers::agent::SipTransport;
-
 use super::company::{Company, FIRST_PORT, PORT_COUNT};
 
 /// A number of the company opposite.
@@ -40,10 +38,7 @@ fn sides(own: &Company) -> String {
         advertised,
         ..
     } = own;
-    let transport = match own.transport {
-        SipTransport::Udp => "udp",
-        SipTransport::Tcp => "tcp",
-    };
+    let transport = own.transport.via_name().to_ascii_lowercase();
     format!(
         r#"mode = "trunk"
 domain = "{domain}"

@@ -2,6 +2,7 @@
 
 #![allow(clippy::unwrap_used, reason = "a test that cannot set its stage has failed")]
 
+use std::collections::BTreeMap;
 use std::fs;
 use std::io::{Read, Write};
 use std::net::{IpAddr, SocketAddr, TcpStream};
@@ -11,7 +12,7 @@ use std::time::{Duration, Instant, SystemTime};
 
 use tollgate_contract::{KeyState, MacCoverage, Secret, TicketAlg, TicketKey};
 use tollgate_peers::MediaScript;
-use tollgate_peers::agent::{AgentConfig, AnswerBehaviour, Call, CallAgent, PlaceOptions, SipTransport};
+use tollgate_peers::agent::{AgentConfig, AgentTls, AnswerBehaviour, Call, CallAgent, PlaceOptions, SipTransport};
 use tollgate_peers::certs::{Authority, Identity};
 use tollgate_peers::payload::PayloadBook;
 use tollgate_ticket::{Grant, issue};
@@ -41,6 +42,7 @@ impl Pair {
     /// Starts everything as written.
     pub(crate) async fn start_with(papers: Papers) -> Self {
         let (base, transport) = (papers.base, papers.transport);
+        let port = sip_port(transport);
         let mut edges = Vec::new();
         for name in ["alpha", "beta"] {
             edges.push((name, papers.start_edge(name)));
@@ -49,16 +51,20 @@ impl Pair {
         let book = PayloadBook::new();
         let mut agents = Vec::new();
         for (name, at) in [("alpha", base), ("beta", base + 1)] {
-            let agent = CallAgent::bind(AgentConfig {
+            let config = AgentConfig {
                 name: format!("+1408555{at:04}"),
                 domain: format!("{name}.example"),
-                listen: address(at, 2, 5060),
-                edge: address(at, 1, 5060),
+                listen: address(at, 2, port),
+                edge: address(at, 1, port),
                 edge_transport: transport,
                 media_ip: address(at, 2, 0).ip(),
                 book: book.clone(),
-            });
-            agents.push(agent.await.unwrap());
+            };
+            let agent = match papers.agents_tls.get(name) {
+                None => CallAgent::bind(config).await,
+                Some(tls) => CallAgent::bind_with_tls(config, tls).await,
+            };
+            agents.push(agent.unwrap());
         }
         let (beta, alpha) = (agents.pop().unwrap(), agents.pop().unwrap());
         let media = MediaScript {
@@ -160,6 +166,8 @@ pub(crate) struct Papers {
     pub(crate) folder: PathBuf,
     pub(crate) authority: Authority,
     pub(crate) base: u8,
+    /// What the agents know of TLS, if that is how they speak; a test may spoil it before it starts them.
+    pub(crate) agents_tls: BTreeMap<&'static str, AgentTls>,
     transport: SipTransport,
 }
 
@@ -170,10 +178,15 @@ impl Papers {
         fs::create_dir_all(&folder).unwrap();
         let authority = Authority::new("Loopback CA");
         write_companies(&folder, &authority, base, transport, more);
+        let agents_tls = match transport {
+            SipTransport::Udp | SipTransport::Tcp => BTreeMap::new(),
+            SipTransport::Tls => write_inside_tls(&folder),
+        };
         Self {
             folder,
             authority,
             base,
+            agents_tls,
             transport,
         }
     }
@@ -264,11 +277,53 @@ fn write_companies(folder: &Path, authority: &Authority, base: u8, transport: Si
     }
 }
 
-fn policy((name, at): (&str, u8), (far, far_at): (&str, u8), transport: SipTransport) -> String {
-    let transport = match transport {
-        SipTransport::Udp => "udp",
-        SipTransport::Tcp => "tcp",
+/// Certificates for the side of the call agents, of an authority that nobody outside trusts.
+fn write_inside_tls(folder: &Path) -> BTreeMap<&'static str, AgentTls> {
+    let authority = Authority::new("Inside CA");
+    fs::write(folder.join("inside-ca.pem"), authority.ca_pem()).unwrap();
+    let companies = ["alpha", "beta"].map(|name| {
+        let (edge_name, agent_name) = (format!("edge.{name}.example"), format!("pbx.{name}.example"));
+        let Identity { cert_pem, key_pem } = authority.issue(&[&edge_name], &[]);
+        fs::write(folder.join(format!("{name}-inside.pem")), cert_pem).unwrap();
+        fs::write(folder.join(format!("{name}-inside.key")), key_pem).unwrap();
+        let tls = AgentTls {
+            identity: authority.issue(&[&agent_name], &[]),
+            ca_pem: authority.ca_pem().to_owned(),
+            edge_name,
+        };
+        (name, tls)
+    });
+    companies.into()
+}
+
+/// The customary port of a transport (RFC 3261 §19.1.2).
+const fn sip_port(transport: SipTransport) -> u16 {
+    match transport {
+        SipTransport::Udp | SipTransport::Tcp => 5060,
+        SipTransport::Tls => 5061,
+    }
+}
+
+/// The side of the call agent in a policy; one that speaks TLS has nothing else.
+fn inside(name: &str, at: u8, transport: SipTransport) -> String {
+    let port = sip_port(transport);
+    let (edge, agent) = (address(at, 1, port), address(at, 2, port));
+    let listener = |transport: &str| format!("[[inside.listeners]]\ntransport = \"{transport}\"\nbind = \"{edge}\"\n");
+    let (listeners, tls) = match transport {
+        SipTransport::Udp | SipTransport::Tcp => (listener("udp") + &listener("tcp"), String::new()),
+        SipTransport::Tls => (
+            listener("tls"),
+            format!(
+                "[inside.tls]\ncertificate = \"{name}-inside.pem\"\nprivate_key = \"{name}-inside.key\"\n\
+                 trust_roots = \"inside-ca.pem\"\nserver_name = \"pbx.{name}.example\"\n"
+            ),
+        ),
     };
+    let transport = transport.via_name().to_ascii_lowercase();
+    format!("{listeners}[inside.agent]\naddress = \"{agent}\"\ntransport = \"{transport}\"\n{tls}")
+}
+
+fn policy((name, at): (&str, u8), (far, far_at): (&str, u8), transport: SipTransport) -> String {
     let route = |number: &str, granted: Option<&str>| {
         let ticket = granted
             .map(|number| format!("ticket = \"{}\"\n", ticket(number, far, name)))
@@ -281,19 +336,18 @@ fn policy((name, at): (&str, u8), (far, far_at): (&str, u8), transport: SipTrans
         route(TICKETLESS, None),
         route(WRONG_NUMBER, Some("+12125550123")),
     ];
-    let [inside, agent, outside]: [IpAddr; 3] = [1, 2, 3].map(|host| address(at, host, 0).ip());
+    let [edge, outside]: [IpAddr; 2] = [1, 3].map(|host| address(at, host, 0).ip());
+    let inside = inside(name, at, transport);
     format!(
         "mode = \"trunk\"\ndomain = \"{name}.example\"\n\
-         [[inside.listeners]]\ntransport = \"udp\"\nbind = \"{inside}:5060\"\n\
-         [[inside.listeners]]\ntransport = \"tcp\"\nbind = \"{inside}:5060\"\n\
-         [inside.agent]\naddress = \"{agent}:5060\"\ntransport = \"{transport}\"\n\
+         {inside}\
          [[outside.listeners]]\nbind = \"{outside}:5061\"\n\
          [outside.tls]\ncertificate = \"{name}.pem\"\nprivate_key = \"{name}.key\"\ntrust_roots = \"ca.pem\"\n\
          [media]\nmax_calls = 20\n\
-         [[media.inside]]\nbind = \"{inside}\"\nports = \"20000-20079\"\n\
+         [[media.inside]]\nbind = \"{edge}\"\nports = \"20000-20079\"\n\
          [[media.outside]]\nbind = \"{outside}\"\nports = \"20000-20079\"\n\
          [[tickets.keys]]\nepoch = 1\nalg = \"v2-hmac-sha256\"\nkey_file = \"{name}.epoch\"\n\
-         {}[admin]\nlisten = \"{inside}:9090\"\n",
+         {}[admin]\nlisten = \"{edge}:9090\"\n",
         routes.concat()
     )
 }

@@ -1,6 +1,7 @@
 //! Two agents face to face, no edge between.
 
 use super::*;
+use crate::certs::Authority;
 use crate::sdp::Direction;
 
 #[tokio::test(flavor = "multi_thread")]
@@ -11,6 +12,27 @@ async fn call_over_udp_carries_every_packet_bit_for_bit() {
 #[tokio::test(flavor = "multi_thread")]
 async fn call_over_tcp_with_delayed_offer_carries_every_packet_bit_for_bit() {
     call_with_media(SipTransport::Tcp, true).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn call_over_tls_carries_every_packet_bit_for_bit() {
+    call_with_media(SipTransport::Tls, false).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn agents_of_different_authorities_do_not_talk() {
+    let book = PayloadBook::new();
+    let [one, other] = ["one", "other"].map(|name| papers(&Authority::new(name)));
+    let nobody = "127.0.0.1:9".parse().unwrap();
+    let called = CallAgent::bind_with_tls(config(nobody, SipTransport::Tls, &book), &one)
+        .await
+        .unwrap();
+    let caller = config(called.local_addr(), SipTransport::Tls, &book);
+    let caller = CallAgent::bind_with_tls(caller, &other).await.unwrap();
+    let failure = caller.place(NUMBER, PlaceOptions::default()).await.unwrap_err();
+    assert_eq!(failure.status, 503);
+    assert!(failure.reason.unwrap().contains("UnknownIssuer"));
+    assert!(called.invites().is_empty());
 }
 
 async fn call_with_media(transport: SipTransport, delayed_offer: bool) {
@@ -237,13 +259,22 @@ async fn connected(transport: SipTransport) -> (CallAgent, CallAgent, Call, Call
 
 async fn pair(transport: SipTransport) -> (CallAgent, CallAgent) {
     let book = PayloadBook::new();
-    let called = CallAgent::bind(config("127.0.0.1:9".parse().unwrap(), transport, &book))
+    let tls = (transport == SipTransport::Tls).then(|| papers(&Authority::new("both trust")));
+    let called = CallAgent::serve(config("127.0.0.1:9".parse().unwrap(), transport, &book), tls.as_ref())
         .await
         .unwrap();
-    let caller = CallAgent::bind(config(called.local_addr(), transport, &book))
+    let caller = CallAgent::serve(config(called.local_addr(), transport, &book), tls.as_ref())
         .await
         .unwrap();
     (caller, called)
+}
+
+fn papers(authority: &Authority) -> AgentTls {
+    AgentTls {
+        identity: authority.issue(&["pbx.a.example"], &[]),
+        ca_pem: authority.ca_pem().to_owned(),
+        edge_name: "pbx.a.example".to_owned(),
+    }
 }
 
 fn config(edge: SocketAddr, edge_transport: SipTransport, book: &PayloadBook) -> AgentConfig {

@@ -41,7 +41,7 @@ impl ClientTransaction {
         let bytes = draft.bytes();
         let next_send = match hop.transport() {
             SipTransport::Udp => Some(Instant::now() + T1),
-            SipTransport::Tcp => None,
+            SipTransport::Tcp | SipTransport::Tls => None,
         };
         let transaction = Self {
             shared: Arc::clone(shared),

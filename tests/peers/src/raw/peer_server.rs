@@ -13,11 +13,12 @@ use tokio::sync::watch;
 use tokio::task::{JoinHandle, JoinSet};
 use tokio_rustls::TlsAcceptor;
 
-use super::{SdesKey, SrtpEnd, SrtpEndReport, server_config};
+use super::{SdesKey, SrtpEnd, SrtpEndReport};
 use crate::certs::Identity;
 use crate::framing::StreamFramer;
 use crate::message::{Body, SipText, response_to};
 use crate::sdp::{Codec, SdpView};
+use crate::tls::server_config;
 
 /// How INVITEs are answered. All other requests but ACK get 200.
 #[derive(Clone, Debug)]
